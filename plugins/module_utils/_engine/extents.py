@@ -1,0 +1,90 @@
+# Copyright (c) 2026, vmimage.prep contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""What a guest range of a virtual disk is made of."""
+
+from __future__ import annotations
+
+import typing as t
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .storage.base import Storage
+
+DATA = "data"
+"""The bytes lie uncompressed at a host offset."""
+ZERO = "zero"
+"""The image says: reads as zeros."""
+HOLE = "hole"
+"""Nothing is allocated (and there is no backing image): reads as zeros."""
+COMPRESSED = "compressed"
+"""The bytes are (part of) one compressed unit at a host offset."""
+
+
+class Stored(t.NamedTuple):
+    """How a compressed unit (qcow2 cluster, VMDK grain) lies in its storage."""
+
+    codec: str
+    """``deflate`` (raw stream), ``zlib`` or ``zstd``; see codecs.py"""
+    length: int
+    """bytes to read; the stream may end before"""
+    unit: int
+    """bytes that the unit decompresses to"""
+    skip: int
+    """bytes of the decompressed unit before the extent's first"""
+
+
+class Extent(t.NamedTuple):
+    """A run of guest bytes of one kind. Readers give them in rising guest order, without gaps or overlaps."""
+
+    start: int
+    """guest offset, bytes"""
+    length: int
+    """guest bytes"""
+    kind: str
+    storage: Storage | None = None
+    """where the bytes are (``data`` and ``compressed``)"""
+    offset: int = 0
+    """host offset in storage, bytes"""
+    stored: Stored | None = None
+    """``compressed`` only"""
+
+    @property
+    def end(self) -> int:
+        return self.start + self.length
+
+    @property
+    def is_zero(self) -> bool:
+        return self.kind in (ZERO, HOLE)
+
+    def clip(self, start: int, end: int) -> Extent:
+        """The part of the extent inside the guest range ``start`` to ``end`` (which must overlap it)."""
+        if start <= self.start and end >= self.end:
+            return self
+        first = max(start, self.start)
+        moved = first - self.start
+        length = min(end, self.end) - first
+        stored = self.stored._replace(skip=self.stored.skip + moved) if self.stored else None
+        offset = self.offset + moved if self.kind == DATA else self.offset
+        return Extent(first, length, self.kind, self.storage, offset, stored)
+
+
+def merge(extents: t.Iterable[Extent]) -> t.Iterator[Extent]:
+    """Join neighbours that continue each other: zeros of one kind, data that is contiguous in one storage."""
+    last: Extent | None = None
+    for extent in extents:
+        if (
+            last is not None
+            and extent.kind == last.kind
+            and extent.kind != COMPRESSED
+            and extent.start == last.end
+            and (extent.kind != DATA or (extent.storage is last.storage and extent.offset == last.offset + last.length))
+        ):
+            last = last._replace(length=last.length + extent.length)
+            continue
+        if last is not None:
+            yield last
+        last = extent
+    if last is not None:
+        yield last

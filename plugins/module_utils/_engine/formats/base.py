@@ -1,0 +1,228 @@
+# Copyright (c) 2026, vmimage.prep contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""The contracts of the formats: what a reader and a writer of a virtual disk are."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import typing as t
+
+from .. import codecs
+from ..errors import CorruptImage, LimitExceeded, UnsupportedImage
+from ..extents import COMPRESSED, DATA, Extent
+from ..limits import MAX_VIRTUAL_SIZE, SECTOR
+from ..storage.base import Storage
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ..storage.sink import Sink
+
+
+@dataclasses.dataclass
+class Reference:
+    """Another file that an image names. Listed always, followed never unless the caller allows a folder."""
+
+    role: str
+    """``backing``, ``data_file``, ``extent`` or ``parent``"""
+    name: str
+    """as stored in the image"""
+    format: str | None = None
+    """the format that the image declares for it"""
+
+
+@dataclasses.dataclass
+class ImageInfo:
+    """What an image says of itself, in qemu-img's words. All sizes in bytes."""
+
+    format: str
+    virtual_size: int
+    subformat: str | None = None
+    """variant of the format, in its own or qemu's words (``streamOptimized``, ``dynamic``, ``fixed`` …)"""
+    cluster_size: int | None = None
+    """the unit of allocation: cluster, grain, block"""
+    compressed: bool = False
+    """some of the content is stored compressed"""
+    encrypted: bool = False
+    dirty: bool = False
+    """not closed cleanly by its last writer"""
+    writer: str | None = None
+    """the program that wrote the image, where the bytes show it"""
+    snapshots: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
+    references: list[Reference] = dataclasses.field(default_factory=list)
+    format_specific: dict[str, t.Any] = dataclasses.field(default_factory=dict)
+    """what only this format has, by the specification's field names"""
+    warnings: list[str] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass
+class CheckResult:
+    """What a structural check found, in the classes of ``qemu-img check``."""
+
+    corruptions: list[str] = dataclasses.field(default_factory=list)
+    """the guest would read wrong data"""
+    leaks: list[str] = dataclasses.field(default_factory=list)
+    """space that nothing uses"""
+
+    @property
+    def clean(self) -> bool:
+        return not self.corruptions and not self.leaks
+
+
+class Reader(abc.ABC):
+    """An opened image: can be described, and unless ``unreadable_reason`` speaks, mapped and read.
+
+    ``__init__(storage)`` reads the headers and checks them; it raises one of errors.py for anything that contradicts
+    the specification or a limit. Tables are read when the extents are asked for.
+    """
+
+    format: str
+    virtual_size: int
+    """bytes that the guest sees"""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+
+    @abc.abstractmethod
+    def describe(self) -> ImageInfo:
+        """What the image says of itself, from its headers alone."""
+
+    def references(self) -> list[Reference]:
+        """The other files that the image names."""
+        return []
+
+    def unreadable_reason(self) -> str | None:
+        """Why the content cannot be given though the image can be described (encrypted, needs another file); or None."""
+        return None
+
+    @abc.abstractmethod
+    def extents(self, start: int = 0, length: int | None = None) -> t.Iterator[Extent]:
+        """The guest range in rising order without gaps, in merged runs; by default all of the disk.
+
+        Every host range has been checked to lie inside its storage: whoever has seen all extents knows that none of
+        the data is missing.
+
+        :param start: guest offset, bytes
+        :param length: bytes; up to the end of the disk when None
+        :raises CorruptImage: a table contradicts the specification or names bytes behind the end of the file
+        :raises UnsupportedImage: ``unreadable_reason()`` is not None
+        """
+
+    def check(self) -> CheckResult:
+        """Walk all structures. The general check visits every extent; formats with more to check add it."""
+        result = CheckResult()
+        try:
+            for extent in self.extents():
+                if extent.kind == COMPRESSED:
+                    self.read_extent(extent)
+        except CorruptImage as error:
+            result.corruptions.append(str(error))
+        return result
+
+    def require_readable(self) -> None:
+        """:raises UnsupportedImage: the content cannot be given"""
+        reason = self.unreadable_reason()
+        if reason is not None:
+            raise UnsupportedImage(reason, path=self.storage.name)
+
+    def range(self, start: int, length: int | None) -> tuple[int, int]:
+        """Guest range (start, end) with the default filled in and bounded by the disk."""
+        end = self.virtual_size if length is None else min(start + length, self.virtual_size)
+        return start, max(start, end)
+
+    def read_extent(self, extent: Extent) -> bytes:
+        """The guest bytes of one extent that this reader gave (zeros included)."""
+        if extent.kind == DATA:
+            return _storage(extent).read_exact(extent.offset, extent.length, "data")
+        if extent.kind == COMPRESSED:
+            return read_compressed(extent)
+        return bytes(extent.length)
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Guest bytes; fewer than ``length`` only where the disk ends."""
+        return b"".join(self.read_extent(extent) for extent in self.extents(offset, length))
+
+    def close(self) -> None:
+        self.storage.close()
+
+
+def _storage(extent: Extent) -> Storage:
+    if extent.storage is None:
+        raise AssertionError("an extent with data needs a storage")
+    return extent.storage
+
+
+def read_compressed(extent: Extent) -> bytes:
+    """The guest bytes of a compressed extent.
+
+    The stored range may be given generously (qcow2 counts in sectors) and run past the end of the file: what is there
+    is read, and the stream itself tells where it ends.
+    """
+    storage, stored = _storage(extent), extent.stored
+    if stored is None:
+        raise AssertionError("a compressed extent needs its stored range")
+    raw = storage.read_at(extent.offset, stored.length)
+    data = codecs.decompress(stored.codec, raw, stored.unit, path=storage.name, offset=extent.offset)
+    return data if extent.length == stored.unit else data[stored.skip : stored.skip + extent.length]
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What is to be written; made by registry.target(), which knows the formats' variants, options and defaults."""
+
+    format: str
+    subformat: str | None = None
+    compress: bool = False
+    options: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """creation options, qemu-img's ``-o`` names and values, with defaults filled in"""
+
+
+class Writer(abc.ABC):
+    """Takes the content of a disk in rising guest order and leaves an image in a sink.
+
+    The caller drops what reads as zeros; whatever is not written reads as zeros. It cuts the guest range at multiples
+    of ``unit`` and writes either runs of whole units (``compresses`` false) or, through :meth:`encode`, one unit at a
+    time. Only the disk's last unit may be short.
+
+    Rule: the same content and options give the same bytes on every node. Identifiers come from the content
+    (identity.py) or from an option, never from chance or the clock.
+    """
+
+    unit: int
+    """guest bytes: zeros are dropped, and what is written is cut, in multiples of this"""
+    compresses = False
+
+    def __init__(self, sink: Sink, virtual_size: int, target: Target) -> None:
+        self.sink = sink
+        self.virtual_size = virtual_size
+        self.target = target
+
+    def encode(self, data: bytes) -> t.Any:
+        """Prepare one unit (pad, compress). Pure: runs in any thread, in any order. Only used when ``compresses``."""
+        return data
+
+    @abc.abstractmethod
+    def write(self, start: int, data: t.Any) -> None:
+        """Store guest bytes.
+
+        :param start: guest offset in bytes, a multiple of ``unit``, above all written before
+        :param data: bytes-like of whole units; or what :meth:`encode` returned for one unit
+        """
+
+    @abc.abstractmethod
+    def finish(self) -> None:
+        """Write what is left (tables, headers, footers) and set the file's length."""
+
+
+def check_virtual_size(size: int, path: str, maximum: int = MAX_VIRTUAL_SIZE) -> int:
+    """:raises LimitExceeded: the declared guest size (bytes) is above what the format or the engine allows"""
+    if size > maximum:
+        raise LimitExceeded(f"the image declares a disk of {size} bytes; {maximum} is the most that is taken", path=path)
+    return size
+
+
+def whole_sectors(size: int) -> int:
+    """The guest size rounded up to the 512-byte sectors that most formats count in."""
+    return -(-size // SECTOR) * SECTOR

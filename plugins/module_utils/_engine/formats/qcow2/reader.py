@@ -1,0 +1,203 @@
+# Copyright (c) 2026, vmimage.prep contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""Reading qcow2. Source: qemu, docs/interop/qcow2.rst, sections "L1/L2 tables" and "Compressed Clusters Descriptor"."""
+
+from __future__ import annotations
+
+import array
+import sys
+import typing as t
+
+from ...codecs import DEFLATE, ZSTD
+from ...errors import CorruptImage
+from ...extents import COMPRESSED, DATA, HOLE, ZERO, Extent, Stored, merge
+from ...storage.base import Storage
+from ..base import CheckResult, ImageInfo, Reader, Reference
+from . import layout
+from .snapshots import read_snapshots
+
+
+def big_endian(data: bytes) -> array.array[int]:
+    """64-bit big-endian table entries as integers."""
+    entries = array.array("Q", data)
+    if sys.byteorder == "little":
+        entries.byteswap()
+    return entries
+
+
+class Qcow2Reader(Reader):
+    """A qcow2 image, version 2 or 3: its active state."""
+
+    format = "qcow2"
+
+    def __init__(self, storage: Storage) -> None:
+        super().__init__(storage)
+        self.header = layout.read_header(storage)
+        self.virtual_size = self.header.size
+        self._l1: array.array[int] | None = None
+
+    def describe(self) -> ImageInfo:
+        header = self.header
+        specific: dict[str, t.Any] = {
+            "compat": "1.1" if header.version == 3 else "0.10",
+            "compression_type": layout.COMPRESSION_NAMES[header.compression_type],
+            "refcount_bits": 1 << header.refcount_order,
+        }
+        if header.version == 3:
+            specific["lazy_refcounts"] = bool(header.compatible_features & layout.COMPATIBLE_LAZY_REFCOUNTS)
+            specific["corrupt"] = bool(header.incompatible_features & layout.CORRUPT)
+            specific["extended_l2"] = bool(header.incompatible_features & layout.EXTENDED_L2)
+        if header.crypt_method:
+            specific["encrypt_format"] = "luks" if header.crypt_method == 2 else "aes"
+        if header.bitmaps:
+            specific["bitmaps"] = header.bitmaps
+        return ImageInfo(
+            format=self.format,
+            virtual_size=self.virtual_size,
+            cluster_size=header.cluster_size,
+            compressed=self._is_compressed(),
+            encrypted=bool(header.crypt_method),
+            dirty=bool(header.incompatible_features & layout.DIRTY),
+            snapshots=read_snapshots(self.storage, header),
+            references=self.references(),
+            format_specific=specific,
+        )
+
+    def references(self) -> list[Reference]:
+        found = []
+        if self.header.backing_file is not None:
+            found.append(Reference("backing", self.header.backing_file, self.header.backing_format))
+        if self.header.data_file is not None or self.header.incompatible_features & layout.DATA_FILE:
+            found.append(Reference("data_file", self.header.data_file or "", "raw"))
+        return found
+
+    def unreadable_reason(self) -> str | None:
+        header = self.header
+        if header.crypt_method:
+            return f"the content is encrypted ({'LUKS' if header.crypt_method == 2 else 'AES'}); decrypt it with qemu-img first"
+        if header.incompatible_features & layout.DATA_FILE:
+            return f"the data lies in another file, {header.data_file or 'which is not named'!r}"
+        if header.backing_file is not None:
+            return f"the image is an overlay; the rest of its data lies in the backing file {header.backing_file!r}"
+        if header.incompatible_features & layout.EXTENDED_L2:
+            return "extended L2 entries are not supported yet; rewrite the image with qemu-img convert -o extended_l2=off"
+        return None
+
+    def _is_compressed(self) -> bool:
+        """Whether the first allocated cluster is compressed: qemu-img compresses all or nothing. No full walk for a description."""
+        if self.unreadable_reason() is not None:
+            return False
+        for entry in self._l1_table():
+            if entry & layout.OFFSET_MASK:
+                table = self._l2_table(entry & layout.OFFSET_MASK)
+                first = next(filter(None, table), 0)
+                if first:
+                    return bool(first & layout.COMPRESSED_FLAG)
+        return False
+
+    def _l1_table(self) -> array.array[int]:
+        if self._l1 is None:
+            raw = self.storage.read_exact(self.header.l1_table_offset, self.header.l1_size * 8, "the L1 table") if self.header.l1_size else b""
+            self._l1 = big_endian(raw)
+        return self._l1
+
+    def _l2_table(self, offset: int) -> array.array[int]:
+        return big_endian(self.storage.read_exact(offset, self.header.cluster_size, "an L2 table"))
+
+    def extents(self, start: int = 0, length: int | None = None) -> t.Iterator[Extent]:
+        self.require_readable()
+        start, end = self.range(start, length)
+        for extent in merge(self._clusters(start, end)):
+            yield extent.clip(start, end)
+
+    def _clusters(self, start: int, end: int) -> t.Iterator[Extent]:
+        """Runs that cover ``start`` to ``end``, beginning at a cluster and bounded by the disk."""
+        header = self.header
+        span = 1 << (header.cluster_bits + header.l2_bits)
+        l1 = self._l1_table()
+        position = start
+        while position < end:
+            index = position // span
+            entry = l1[index]
+            table_end = min((index + 1) * span, self.virtual_size)
+            if not entry & layout.OFFSET_MASK:
+                self._check_reserved(entry, layout.L1_RESERVED, header.l1_table_offset + index * 8, "L1")
+                yield Extent(index * span, table_end - index * span, HOLE)
+            else:
+                offset = entry & layout.OFFSET_MASK
+                if offset & (header.cluster_size - 1):
+                    raise CorruptImage(f"L2 table offset {offset:#x} is not aligned to a cluster", path=self.storage.name, offset=header.l1_table_offset + index * 8)
+                self._check_reserved(entry, layout.L1_RESERVED, header.l1_table_offset + index * 8, "L1")
+                first = (position - index * span) >> header.cluster_bits
+                last = (min(end, table_end) - index * span + header.cluster_size - 1) >> header.cluster_bits
+                yield from self._table(index * span, offset, first, last)
+            position = table_end
+
+    def _table(self, base: int, table_offset: int, first: int, last: int) -> t.Iterator[Extent]:
+        """The clusters ``first`` to ``last`` of one L2 table whose guest range begins at ``base``."""
+        header, storage = self.header, self.storage
+        bits, cluster = header.cluster_bits, header.cluster_size
+        table = self._l2_table(table_offset)
+        zero_allowed = header.version == 3
+        shift = 62 - (bits - 8)
+        index = first
+        while index < last:
+            entry = table[index]
+            guest = base + (index << bits)
+            if entry == 0:
+                run = index + 1
+                while run < last and table[run] == 0:
+                    run += 1
+                yield Extent(guest, self._bounded(guest, (run - index) << bits), HOLE)
+                index = run
+                continue
+            where = table_offset + index * 8
+            if entry & layout.COMPRESSED_FLAG:
+                offset = entry & ((1 << shift) - 1)
+                sectors = (entry & (layout.COMPRESSED_FLAG - 1)) >> shift
+                if bits == 9 and offset >> 56:
+                    raise CorruptImage(f"compressed cluster offset {offset:#x} is too large", path=storage.name, offset=where)
+                stored = (sectors + 1) * 512 - (offset & 511)
+                # The last sectors may run past the end of the file, the first byte may not.
+                storage.require(offset, 1, "a compressed cluster")
+                codec = ZSTD if header.compression_type else DEFLATE
+                yield Extent(guest, self._bounded(guest, cluster), COMPRESSED, storage, offset, Stored(codec, stored, cluster, 0))
+                index += 1
+                continue
+            self._check_reserved(entry, layout.L2_RESERVED | (0 if zero_allowed else layout.ZERO_FLAG), where, "L2")
+            offset = entry & layout.OFFSET_MASK
+            if offset & (cluster - 1):
+                raise CorruptImage(f"data cluster offset {offset:#x} is not aligned to a cluster", path=storage.name, offset=where)
+            if entry & layout.ZERO_FLAG:
+                yield Extent(guest, self._bounded(guest, cluster), ZERO)
+                index += 1
+                continue
+            if not offset:
+                raise CorruptImage("an L2 entry has the COPIED flag but no offset", path=storage.name, offset=where)
+            # Follow the run as long as the next entry is just the next cluster with the same flags: one extent, no loop above.
+            run, expected = index + 1, entry + cluster
+            while run < last and table[run] == expected:
+                run += 1
+                expected += cluster
+            length = self._bounded(guest, (run - index) << bits)
+            storage.require(offset, length, f"the data of guest offset {guest:#x}")
+            yield Extent(guest, length, DATA, storage, offset)
+            index = run
+
+    def _bounded(self, guest: int, length: int) -> int:
+        return min(length, self.virtual_size - guest)
+
+    def _check_reserved(self, entry: int, mask: int, where: int, table: str) -> None:
+        if entry & mask:
+            raise CorruptImage(f"{table} entry {entry:#018x} has reserved bits set", path=self.storage.name, offset=where)
+
+    def check(self) -> CheckResult:
+        from .check import check_refcounts
+
+        result = super().check()
+        if not result.corruptions:
+            check_refcounts(self, result)
+        return result

@@ -1,0 +1,179 @@
+# Copyright (c) 2026, vmimage.prep contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""Which formats there are, what they are called, and who reads and writes them.
+
+Drivers are imported where they are used: AnsiballZ ships what the source names, and a task that touches only qcow2 does
+not compile VMDK.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ..errors import UnsupportedImage
+from ..storage.base import Storage
+from .base import Reader, Target, Writer
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ..storage.sink import Sink
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """What the rest of the engine knows of a format without loading its driver."""
+
+    name: str
+    """as qemu and Glance say it; where they differ (``vhd``/``vpc``), as Glance does"""
+    suffix: str
+    """usual file name ending"""
+    disk_format: str
+    """Glance's disk_format"""
+    subformats: tuple[str, ...] = ()
+    """variants that can be written, the default first"""
+    compress: tuple[str | None, ...] = ()
+    """the subformats that can be written compressed (None: a format without subformats)"""
+    always_compressed: tuple[str, ...] = ()
+    options: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """creation options (qemu-img's names) and their defaults"""
+    writable: bool = True
+
+
+FORMATS = {
+    form.name: form
+    for form in (
+        Format("raw", ".raw", "raw"),
+        Format("qcow2", ".qcow2", "qcow2", compress=(None,), options={"compat": "1.1", "cluster_size": "65536"}),
+        Format(
+            "vmdk",
+            ".vmdk",
+            "vmdk",
+            subformats=("monolithicSparse", "streamOptimized"),
+            always_compressed=("streamOptimized",),
+            options={"adapter_type": "lsilogic", "hwversion": "7"},
+        ),
+        Format("vdi", ".vdi", "vdi", subformats=("dynamic", "fixed")),
+        Format("vhd", ".vhd", "vhd", subformats=("dynamic", "fixed")),
+        Format("vhdx", ".vhdx", "vhdx", subformats=("dynamic", "fixed"), options={"block_size": "0"}),
+        Format("iso", ".iso", "iso", writable=False),
+    )
+}
+
+ALIASES = {"vpc": "vhd", "img": "raw", "qcow3": "qcow2", "iso9660": "iso", "avhdx": "vhdx", "avhd": "vhd"}
+
+
+def canonical(name: str) -> str:
+    """The registry's name for a format as users and other tools call it (``vpc`` → ``vhd``)."""
+    lower = name.lower()
+    return ALIASES.get(lower, lower)
+
+
+def lookup(name: str) -> Format:
+    """:raises UnsupportedImage: no driver has that name"""
+    form = FORMATS.get(canonical(name))
+    if form is None:
+        raise UnsupportedImage(f"no format is called {name!r} (there are: {', '.join(sorted(FORMATS))})")
+    return form
+
+
+def target(name: str, subformat: str | None = None, compress: bool = False, options: t.Mapping[str, str] | None = None) -> Target:
+    """What to write, checked and with the defaults filled in.
+
+    :param name: format, or an alias of it
+    :param subformat: variant; the format's default when None
+    :param compress: store the content compressed
+    :param options: creation options, name → value
+    :raises UnsupportedImage: the format, variant or option does not exist or cannot be written
+    """
+    form = lookup(name)
+    if not form.writable:
+        raise UnsupportedImage(f"{form.name} images are passed through, not written")
+    known = {sub.lower(): sub for sub in form.subformats}
+    if subformat is None:
+        chosen = form.subformats[0] if form.subformats else None
+    elif subformat.lower() in known:
+        chosen = known[subformat.lower()]
+    else:
+        raise UnsupportedImage(f"{form.name} cannot be written as {subformat!r} (it has: {', '.join(form.subformats) or 'no subformats'})")
+    if chosen in form.always_compressed:
+        compress = True
+    elif compress and chosen not in form.compress:
+        raise UnsupportedImage(f"{form.name}{' ' + chosen if chosen else ''} cannot be compressed")
+    given = dict(options or {})
+    unknown = sorted(set(given) - set(form.options))
+    if unknown:
+        raise UnsupportedImage(f"{form.name} has no option {', '.join(unknown)} (it has: {', '.join(sorted(form.options)) or 'none'})")
+    return Target(form.name, chosen, compress, {**form.options, **given})
+
+
+def open_reader(name: str, storage: Storage) -> Reader:
+    """Open a storage as a given format.
+
+    :raises ImageError: the storage is not a sound image of that format
+    :raises UnsupportedImage: nothing reads the format
+    """
+    form = lookup(name).name
+    if form == "raw":
+        from .raw import RawReader
+
+        return RawReader(storage)
+    if form == "qcow2":
+        from .qcow2.reader import Qcow2Reader
+
+        return Qcow2Reader(storage)
+    if form == "vmdk":
+        from .vmdk.reader import open_vmdk
+
+        return open_vmdk(storage)
+    if form == "vdi":
+        from .vdi.reader import VdiReader
+
+        return VdiReader(storage)
+    if form == "vhd":
+        from .vhd.reader import VhdReader
+
+        return VhdReader(storage)
+    if form == "vhdx":
+        from .vhdx.reader import VhdxReader
+
+        return VhdxReader(storage)
+    from .iso import IsoReader
+
+    return IsoReader(storage)
+
+
+def create_writer(wanted: Target, sink: Sink, virtual_size: int) -> Writer:
+    """A writer that leaves an image of ``virtual_size`` guest bytes in ``sink``.
+
+    :raises UnsupportedImage: the format cannot hold such a disk
+    """
+    if wanted.format == "qcow2":
+        from .qcow2.writer import CompressedQcow2Writer, Qcow2Writer
+
+        return (CompressedQcow2Writer if wanted.compress else Qcow2Writer)(sink, virtual_size, wanted)
+    if wanted.format == "vmdk":
+        if wanted.subformat == "streamOptimized":
+            from .vmdk.stream_writer import StreamOptimizedWriter
+
+            return StreamOptimizedWriter(sink, virtual_size, wanted)
+        from .vmdk.sparse_writer import SparseWriter
+
+        return SparseWriter(sink, virtual_size, wanted)
+    if wanted.format == "vdi":
+        from .vdi.writer import VdiWriter
+
+        return VdiWriter(sink, virtual_size, wanted)
+    if wanted.format == "vhd":
+        from .vhd.writer import VhdWriter
+
+        return VhdWriter(sink, virtual_size, wanted)
+    if wanted.format == "vhdx":
+        from .vhdx.writer import VhdxWriter
+
+        return VhdxWriter(sink, virtual_size, wanted)
+    from .raw import RawWriter
+
+    return RawWriter(sink, virtual_size, wanted)

@@ -1,0 +1,198 @@
+# Copyright (c) 2026, vmimage.prep contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""The file that a result is written to: complete under its name, or not there at all."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import glob
+import os
+import secrets
+import stat
+import typing as t
+
+from ..errors import AccessError, from_os_error
+from .base import Storage
+from .file import FileStorage
+
+_SUFFIX = ".part"
+
+
+class Sink:
+    """A new file that takes ``path``'s place in one step when it is whole.
+
+    The bytes go into a nameless file in the destination's own folder (so that the rename is atomic and the file stays
+    sparse); a killed process leaves nothing. Where the file system cannot do nameless files, a locked
+    ``.<name>.<random>.part`` is used, and the next run on the same destination removes what a killed one left.
+
+    Use as a context manager: leaving the block without :meth:`commit` throws the bytes away.
+
+    :param path: the destination; its folder must exist
+    :param mode: permission bits of the new file until somebody sets others
+    :raises AccessError: the folder is missing or cannot be written, or ``path`` is a folder
+    """
+
+    def __init__(self, path: str | os.PathLike[str], mode: int = 0o600) -> None:
+        self.name = os.fspath(path)
+        self._folder = os.path.dirname(self.name) or "."
+        self._mode = mode
+        self._part: str | None = None
+        self._fd = -1
+        self.size = 0
+        try:
+            if stat.S_ISDIR(os.stat(self.name).st_mode):
+                raise AccessError("is a folder; name the file to write", path=self.name)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise from_os_error(error, self.name, "look at the destination") from error
+        remove_stale_parts(self.name)
+        self._open()
+
+    def _open(self) -> None:
+        flags = os.O_RDWR | os.O_CLOEXEC
+        try:
+            self._fd = os.open(self._folder, flags | os.O_TMPFILE, self._mode)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
+                raise from_os_error(error, self._folder, "write in the folder") from error
+            self._part = _part_name(self.name)
+            try:
+                self._fd = os.open(self._part, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, self._mode)
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as failure:
+                raise from_os_error(failure, self._folder, "write in the folder") from failure
+
+    def __enter__(self) -> Sink:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.discard()
+
+    def write_at(self, offset: int, data: t.Any) -> None:
+        """Write all of ``data`` (any bytes-like) at ``offset``; what is skipped stays a hole.
+
+        :raises SpaceError: the file system is full
+        """
+        length = len(data)
+        try:
+            done = os.pwrite(self._fd, data, offset)
+            while done < length:
+                done += os.pwrite(self._fd, memoryview(data)[done:], offset + done)
+        except OSError as error:
+            raise from_os_error(error, self.name, "write the result") from error
+        self.size = max(self.size, offset + length)
+
+    def truncate(self, size: int) -> None:
+        """Set the file's length in bytes; what is added is a hole."""
+        try:
+            os.ftruncate(self._fd, size)
+        except OSError as error:
+            raise from_os_error(error, self.name, f"make a file of {size} bytes") from error
+        self.size = size
+
+    def allocate(self, offset: int, length: int) -> None:
+        """Reserve room on the file system (a full one is told now, not in the middle); a no-op where that is not possible."""
+        try:
+            os.posix_fallocate(self._fd, offset, length)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENODEV):
+                raise from_os_error(error, self.name, f"reserve {length} bytes") from error
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Bytes written before, for a writer that patches its own tables."""
+        try:
+            return os.pread(self._fd, length, offset)
+        except OSError as error:
+            raise from_os_error(error, self.name, "read back the result") from error
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def reopen(self) -> Storage:
+        """The bytes written so far as a storage, for verification before they get the name."""
+        storage = FileStorage(f"/proc/self/fd/{self._fd}" if self._part is None else self._part)
+        storage.name = self.name
+        return storage
+
+    def sync(self) -> None:
+        """Have the bytes on the disk: after a power cut, the name must not point to a hole."""
+        try:
+            os.fsync(self._fd)
+        except OSError as error:
+            raise from_os_error(error, self.name, "bring the result to the disk") from error
+
+    def commit(self, move: t.Callable[[str, str], object] = os.replace) -> None:
+        """Give the whole file its name, replacing what had it.
+
+        :param move: how a file beside the destination (first argument) takes its name (second argument)
+        """
+        self.sync()
+        try:
+            if self._part is None:
+                self._part = _part_name(self.name)
+                folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    # A folder descriptor makes Python call linkat(), which follows /proc's link to the nameless file.
+                    os.link(f"/proc/self/fd/{self._fd}", os.path.basename(self._part), src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=True)
+                finally:
+                    os.close(folder)
+            move(self._part, self.name)
+            self._part = None
+            sync_folder(self._folder)
+        except OSError as error:
+            raise from_os_error(error, self.name, "put the result in place") from error
+        os.close(self._fd)
+        self._fd = -1
+
+    def discard(self) -> None:
+        """Throw the bytes away unless they were committed. Harmless to call twice."""
+        if self._part is not None:
+            try:
+                os.unlink(self._part)
+            except OSError:
+                pass  # the next run on this destination tries again
+            self._part = None
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _part_name(path: str) -> str:
+    folder, name = os.path.split(path)
+    # A name may have 255 bytes; what is cut off does not matter, the folder and the random part do.
+    return os.path.join(folder or ".", f".{os.fsdecode(os.fsencode(name)[:200])}.{secrets.token_hex(6)}{_SUFFIX}")
+
+
+def remove_stale_parts(path: str) -> None:
+    """Remove part files that killed runs on this destination left; a part that is being written is locked and stays."""
+    folder, name = os.path.split(path)
+    name = os.fsdecode(os.fsencode(name)[:200])
+    for part in glob.glob(os.path.join(glob.escape(folder or "."), f".{glob.escape(name)}.{'[0-9a-f]' * 12}{_SUFFIX}")):
+        try:
+            fd = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(part)
+        except OSError:
+            pass
+        finally:
+            os.close(fd)
+
+
+def sync_folder(folder: str) -> None:
+    """Have the folder's entries on the disk."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network file systems cannot
+            raise
+    finally:
+        os.close(fd)

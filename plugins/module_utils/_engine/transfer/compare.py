@@ -1,0 +1,89 @@
+# Copyright (c) 2026, vmimage.prep contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""Whether two images, of any formats, show the guest the same bytes."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import heapq
+import itertools
+import typing as t
+
+from ..formats.base import Reader
+from ..progress import Progress, silent
+from .cells import CELL, ZEROS, Cell, cells, in_order, load, thread_count
+
+
+@dataclasses.dataclass
+class Difference:
+    """The first difference between two disks."""
+
+    offset: int
+    """guest offset of the first differing byte"""
+    reason: str
+    """one sentence part, as "content differs at guest offset 0x10000"."""
+
+
+def compare(first: Reader, second: Reader, *, progress: Progress = silent, threads: int | None = None) -> Difference | None:
+    """The first difference in content, or None.
+
+    As with ``qemu-img compare`` a larger disk is the same as a smaller one when all bytes behind the smaller one's end
+    are zero.
+
+    :raises ImageError: one of them cannot be read
+    """
+    total = max(first.virtual_size, second.virtual_size)
+    threads = thread_count() if threads is None else threads
+    progress("compare", 0, total)
+    sequential = first.storage.sequential or second.storage.sequential
+    tasks = (functools.partial(_differ, pair, first.virtual_size, second.virtual_size) for pair in _pairs(first, second))
+    for start, offset in in_order(tasks, 1 if sequential else threads):
+        progress("compare", min(start + CELL, total), total)
+        if offset is not None:
+            return Difference(offset, f"content differs at guest offset {offset:#x}")
+    return None
+
+
+_Pair = t.Tuple[int, t.Optional[Cell], t.Optional[Cell]]
+
+
+def _pairs(first: Reader, second: Reader) -> t.Iterator[_Pair]:
+    """Cells of both by guest offset; None where one of them is all zero by its tables."""
+    marked = heapq.merge(((cell.start, 0, cell) for cell in cells(first)), ((cell.start, 1, cell) for cell in cells(second)), key=lambda item: item[:2])
+    for start, group in itertools.groupby(marked, key=lambda item: item[0]):
+        found: dict[int, Cell] = {side: cell for _start, side, cell in group}
+        yield start, found.get(0), found.get(1)
+
+
+def _differ(pair: _Pair, first_size: int, second_size: int) -> tuple[int, int | None]:
+    """(cell start, guest offset of the first difference in it or None)"""
+    start, first, second = pair
+    a = _whole(first, first_size)
+    b = _whole(second, second_size)
+    size = max(len(a), len(b))
+    if a == b or (a.ljust(size, b"\0") == b.ljust(size, b"\0")):
+        return start, None
+    a, b = a.ljust(size, b"\0"), b.ljust(size, b"\0")
+    low, high = 0, size  # the first difference is in [low, high)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if a[low:middle] == b[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return start, start + low
+
+
+def _whole(cell: Cell | None, virtual_size: int) -> bytes:
+    """The bytes of a cell from its start to its end or the disk's."""
+    if cell is None:
+        return b""
+    data_start, data = load(cell, virtual_size, 1)
+    length = min(CELL, virtual_size - cell.start)
+    if data_start == cell.start and len(data) == length:
+        return bytes(data)
+    return (ZEROS[: data_start - cell.start] + data).ljust(length, b"\0")

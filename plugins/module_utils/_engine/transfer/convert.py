@@ -1,0 +1,128 @@
+# Copyright (c) 2026, vmimage.prep contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""From a reader to a writer. Knows extents, never formats."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import typing as t
+
+from ..errors import BusyError, LimitExceeded
+from ..extents import COMPRESSED, DATA, ZERO
+from ..formats.base import Reader, Writer
+from ..progress import Progress, silent
+from .cells import Cell, cells, in_order, load, runs, thread_count
+
+
+@dataclasses.dataclass
+class Survey:
+    """What a disk is made of by its image's own tables, in guest bytes (``stored``: bytes in the image)."""
+
+    data: int = 0
+    compressed: int = 0
+    zero: int = 0
+    hole: int = 0
+    stored: int = 0
+
+    @property
+    def content(self) -> int:
+        """Bytes that have to be read: what is not known to be zero"""
+        return self.data + self.compressed
+
+
+def survey(reader: Reader) -> Survey:
+    """Walk all tables once: figures, and the certainty that every byte they name is there.
+
+    :raises CorruptImage: a table contradicts the specification, or data is missing
+    :raises UnsupportedImage: the content cannot be read
+    """
+    reader.require_readable()
+    found = Survey()
+    for extent in reader.extents():
+        if extent.kind == DATA:
+            found.data += extent.length
+            found.stored += extent.length
+        elif extent.kind == COMPRESSED:
+            found.compressed += extent.length
+            found.stored += extent.stored.length if extent.stored else 0
+        elif extent.kind == ZERO:
+            found.zero += extent.length
+        else:
+            found.hole += extent.length
+    return found
+
+
+def convert(reader: Reader, writer: Writer, *, progress: Progress = silent, threads: int | None = None) -> int:
+    """Write the whole disk of ``reader`` with ``writer``.
+
+    What reads as zeros is left out in multiples of the writer's unit, wherever it comes from: the same disk gives the
+    same file. Reading, decoding, the search for zeros and compression run in threads; one thread writes.
+
+    :param threads: None for one a processor; the result does not depend on it
+    :return: guest bytes that were written
+    :raises ImageError: whatever reader or writer find; the sink is then to be thrown away
+    :raises BusyError: the source was changed meanwhile
+    """
+    total = survey(reader).content
+    unit = writer.unit
+    threads = thread_count() if threads is None else threads
+    done = written = 0
+    progress("convert", 0, total)
+    prepare = functools.partial(_prepare, encode=writer.encode if writer.compresses else None, unit=unit)
+    for cell, pieces in in_order(_tasks(reader, prepare, unit), threads):
+        for start, payload, length in pieces:
+            writer.write(start, payload)
+            written += length
+        done += sum(extent.length for extent in cell.extents)
+        progress("convert", done, total)
+    writer.finish()
+    if reader.storage.changed():
+        raise BusyError("the file was changed while it was read", path=reader.storage.name, hint="Convert it when nobody writes to it")
+    return written
+
+
+_Piece = t.Tuple[int, t.Any, int]
+
+
+def _tasks(reader: Reader, prepare: t.Callable[..., list[_Piece]], unit: int) -> t.Iterator[t.Callable[[], tuple[Cell, list[_Piece]]]]:
+    """One task a cell. Storage that can only be read in order is read here, by the thread that hands out the tasks."""
+    size = reader.virtual_size
+    for cell in cells(reader):
+        if reader.storage.sequential:
+            loaded = load(cell, size, unit)
+            yield functools.partial(_with_cell, cell, functools.partial(prepare, loaded))
+        else:
+            yield functools.partial(_with_cell, cell, functools.partial(_load_and, prepare, cell, size, unit))
+
+
+def _with_cell(cell: Cell, task: t.Callable[[], list[_Piece]]) -> tuple[Cell, list[_Piece]]:
+    return cell, task()
+
+
+def _load_and(prepare: t.Callable[..., list[_Piece]], cell: Cell, size: int, unit: int) -> list[_Piece]:
+    return prepare(load(cell, size, unit))
+
+
+def _prepare(loaded: tuple[int, bytes | bytearray], *, encode: t.Callable[[bytes], t.Any] | None, unit: int) -> list[_Piece]:
+    """What the writer is to be given for a cell: (guest offset, payload, guest bytes)."""
+    start, data = loaded
+    pieces: list[_Piece] = []
+    view = memoryview(data)
+    for begin, end in runs(data, unit):
+        if encode is None:
+            pieces.append((start + begin, view[begin:end], end - begin))
+        else:
+            for at in range(begin, end, unit):
+                part = view[at : min(at + unit, end)]
+                pieces.append((start + at, encode(t.cast(bytes, part)), len(part)))
+    return pieces
+
+
+def require_size(reader: Reader, maximum: int | None) -> None:
+    """:raises LimitExceeded: the guest disk is larger than the caller allows (bytes)"""
+    if maximum is not None and reader.virtual_size > maximum:
+        raise LimitExceeded(f"the disk has {reader.virtual_size} bytes; at most {maximum} are allowed here", path=reader.storage.name)
