@@ -43,8 +43,8 @@ class ImageInfo:
     """variant of the format, in its own or qemu's words (``streamOptimized``, ``dynamic``, ``fixed`` …)"""
     cluster_size: int | None = None
     """the unit of allocation: cluster, grain, block"""
-    compressed: bool = False
-    """some of the content is stored compressed"""
+    compressed: bool | None = False
+    """content is stored compressed; None: nothing is stored that could tell"""
     encrypted: bool = False
     dirty: bool = False
     """not closed cleanly by its last writer"""

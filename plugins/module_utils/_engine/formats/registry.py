@@ -39,7 +39,6 @@ class Format:
     always_compressed: tuple[str, ...] = ()
     options: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     """creation options (qemu-img's names) and their defaults"""
-    writable: bool = True
 
 
 FORMATS = {
@@ -58,7 +57,7 @@ FORMATS = {
         Format("vdi", ".vdi", "vdi", subformats=("dynamic", "fixed")),
         Format("vhd", ".vhd", "vhd", subformats=("dynamic", "fixed")),
         Format("vhdx", ".vhdx", "vhdx", subformats=("dynamic", "fixed"), options={"block_size": "0"}),
-        Format("iso", ".iso", "iso", writable=False),
+        Format("iso", ".iso", "iso"),
     )
 }
 
@@ -89,8 +88,6 @@ def target(name: str, subformat: str | None = None, compress: bool = False, opti
     :raises UnsupportedImage: the format, variant or option does not exist or cannot be written
     """
     form = lookup(name)
-    if not form.writable:
-        raise UnsupportedImage(f"{form.name} images are passed through, not written")
     known = {sub.lower(): sub for sub in form.subformats}
     if subformat is None:
         chosen = form.subformats[0] if form.subformats else None
@@ -174,6 +171,6 @@ def create_writer(wanted: Target, sink: Sink, virtual_size: int) -> Writer:
         from .vhdx.writer import VhdxWriter
 
         return VhdxWriter(sink, virtual_size, wanted)
-    from .raw import RawWriter
+    from .raw import RawWriter  # an ISO is copied as it is
 
     return RawWriter(sink, virtual_size, wanted)

@@ -44,6 +44,13 @@ class Storage(abc.ABC):
             raise CorruptImage(f"{what} could not be read whole: the file is being cut while it is read", path=self.name, offset=offset)
         return data
 
+    def read_into(self, offset: int, buffer: memoryview, what: str) -> None:
+        """Fill ``buffer`` from ``offset``, as :meth:`read_exact` but without making new bytes.
+
+        :raises CorruptImage: the range is not inside the storage
+        """
+        buffer[:] = self.read_exact(offset, len(buffer), what)
+
     def require(self, offset: int, length: int, what: str) -> None:
         """Make sure that a range which a table names is inside the storage.
 
@@ -96,6 +103,10 @@ class Window(Storage):
         if offset >= self.size:
             return b""
         return self._parent.read_at(self._offset + offset, min(length, self.size - offset))
+
+    def read_into(self, offset: int, buffer: memoryview, what: str) -> None:
+        self.require(offset, len(buffer), what)
+        self._parent.read_into(self._offset + offset, buffer, what)
 
     def data_ranges(self, start: int = 0, end: int | None = None) -> t.Iterator[tuple[int, int]]:
         end = self.size if end is None else min(end, self.size)

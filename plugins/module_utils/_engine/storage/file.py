@@ -13,7 +13,7 @@ import os
 import stat
 import typing as t
 
-from ..errors import AccessError, InvalidImage, from_os_error
+from ..errors import AccessError, CorruptImage, InvalidImage, from_os_error
 from .base import Storage
 
 
@@ -43,16 +43,12 @@ class FileStorage(Storage):
             if not (stat.S_ISREG(self._stat.st_mode) or self.is_block_device):
                 raise AccessError("is neither a regular file nor a block device", path=self.name)
             self.size = os.lseek(self._fd, 0, os.SEEK_END)
-            self._settle()
         except OSError as error:
             os.close(self._fd)
             raise from_os_error(error, self.name, "open the file") from error
         except BaseException:
             os.close(self._fd)
             raise
-
-    def _settle(self) -> None:
-        """Nothing to wait for: SEEK_HOLE sees dirty pages on the file systems of today's kernels (ext4, XFS, btrfs, tmpfs)."""
 
     def read_at(self, offset: int, length: int) -> bytes:
         try:
@@ -72,6 +68,18 @@ class FileStorage(Storage):
             raise from_os_error(error, self.name, f"read at byte {offset:#x}") from error
         except (OverflowError, ValueError) as error:
             raise InvalidImage(f"cannot read {length} bytes there: not a possible range", path=self.name, offset=offset) from error
+
+    def read_into(self, offset: int, buffer: memoryview, what: str) -> None:
+        self.require(offset, len(buffer), what)
+        try:
+            got = os.preadv(self._fd, [buffer], offset)
+            while got < len(buffer):
+                more = os.preadv(self._fd, [buffer[got:]], offset + got)
+                if not more:
+                    raise CorruptImage(f"{what} could not be read whole: the file is being cut while it is read", path=self.name, offset=offset)
+                got += more
+        except OSError as error:
+            raise from_os_error(error, self.name, f"read at byte {offset:#x}") from error
 
     def data_ranges(self, start: int = 0, end: int | None = None) -> t.Iterator[tuple[int, int]]:
         end = self.size if end is None else min(end, self.size)

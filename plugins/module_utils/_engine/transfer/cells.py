@@ -57,52 +57,62 @@ def cells(reader: Reader) -> t.Iterator[Cell]:
         yield Cell(start, found)
 
 
-def load(cell: Cell, virtual_size: int, unit: int) -> tuple[int, bytes | bytearray]:
-    """The guest bytes of a cell: from the first unit that an extent touches to the last, zeros between the extents.
+class Buffers:
+    """Buffers of a cell's size, used again and again: fresh memory costs more than reading into it."""
 
-    :param unit: alignment in bytes; only the disk's end may cut it
-    :return: guest offset and bytes
+    def __init__(self) -> None:
+        self._free: list[bytearray] = []
+
+    def take(self) -> bytearray:
+        """A buffer of CELL bytes with any content. Safe in threads (list operations are atomic)."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return bytearray(CELL)
+
+    def give_back(self, buffer: bytearray) -> None:
+        self._free.append(buffer)
+
+
+def load(cell: Cell, buffer: bytearray) -> None:
+    """Fill a buffer with all guest bytes of a cell, zeros where no extent is; the cell's first byte is the buffer's.
+
+    :raises CorruptImage: the content cannot be had
     """
-    first, last = cell.extents[0], cell.extents[-1]
-    start = first.start - first.start % unit
-    end = min(-(-last.end // unit) * unit, virtual_size)
-    if first is last and (start, end) == (first.start, first.end):
-        return start, _bytes_of(first)
-    buffer = bytearray(end - start)
+    view = memoryview(buffer)
+    position = 0
     for extent in cell.extents:
-        buffer[extent.start - start : extent.end - start] = _bytes_of(extent)
-    return start, buffer
+        start = extent.start - cell.start
+        if start > position:
+            view[position:start] = ZEROS[: start - position]
+        position = start + extent.length
+        if extent.stored is not None:
+            view[start:position] = read_compressed(extent)
+        elif extent.storage is not None:
+            extent.storage.read_into(extent.offset, view[start:position], "data")
+    if position < CELL:
+        view[position:] = ZEROS[: CELL - position]
 
 
-def _bytes_of(extent: Extent) -> bytes:
-    if extent.stored is not None:
-        return read_compressed(extent)
-    if extent.storage is None:
-        raise AssertionError("an extent with data needs a storage")
-    return extent.storage.read_exact(extent.offset, extent.length, "data")
+def runs(data: bytearray, start: int, end: int, unit: int) -> t.Iterator[tuple[int, int]]:
+    """The longest runs of units between ``start`` and ``end`` (of ``data``) that are not all zero.
 
-
-def runs(data: bytes | bytearray, unit: int) -> t.Iterator[tuple[int, int]]:
-    """The (start, end) of the longest runs of units in ``data`` that are not all zero; the last unit may be short."""
-    size = len(data)
+    :param start: a multiple of ``unit``; ``end`` may cut the last unit
+    :return: (start, end) offsets in ``data``
+    """
     zero = ZEROS[:unit]
-    begin = -1
-    full = size - size % unit
     starts_with = data.startswith
-    for at in range(0, full, unit):
+    begin = -1
+    for at in range(start, end, unit):
         # startswith() compares in place: no slice, no copy, and it stops at the first byte that is not zero.
-        if starts_with(zero, at):
+        if starts_with(zero if at + unit <= end else ZEROS[: end - at], at):
             if begin >= 0:
                 yield begin, at
                 begin = -1
         elif begin < 0:
             begin = at
-    if full < size and not starts_with(zero[: size - full], full):
-        if begin < 0:
-            begin = full
-        full = size
     if begin >= 0:
-        yield begin, full
+        yield begin, end
 
 
 def thread_count() -> int:

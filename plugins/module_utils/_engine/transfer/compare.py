@@ -15,7 +15,7 @@ import typing as t
 
 from ..formats.base import Reader
 from ..progress import Progress, silent
-from .cells import CELL, ZEROS, Cell, cells, in_order, load, thread_count
+from .cells import CELL, Buffers, Cell, cells, in_order, load, thread_count
 
 
 @dataclasses.dataclass
@@ -40,7 +40,8 @@ def compare(first: Reader, second: Reader, *, progress: Progress = silent, threa
     threads = thread_count() if threads is None else threads
     progress("compare", 0, total)
     sequential = first.storage.sequential or second.storage.sequential
-    tasks = (functools.partial(_differ, pair, first.virtual_size, second.virtual_size) for pair in _pairs(first, second))
+    buffers = Buffers()
+    tasks = (functools.partial(_differ, pair, buffers) for pair in _pairs(first, second))
     for start, offset in in_order(tasks, 1 if sequential else threads):
         progress("compare", min(start + CELL, total), total)
         if offset is not None:
@@ -59,31 +60,24 @@ def _pairs(first: Reader, second: Reader) -> t.Iterator[_Pair]:
         yield start, found.get(0), found.get(1)
 
 
-def _differ(pair: _Pair, first_size: int, second_size: int) -> tuple[int, int | None]:
+def _differ(pair: _Pair, buffers: Buffers) -> tuple[int, int | None]:
     """(cell start, guest offset of the first difference in it or None)"""
     start, first, second = pair
-    a = _whole(first, first_size)
-    b = _whole(second, second_size)
-    size = max(len(a), len(b))
-    if a == b or (a.ljust(size, b"\0") == b.ljust(size, b"\0")):
-        return start, None
-    a, b = a.ljust(size, b"\0"), b.ljust(size, b"\0")
-    low, high = 0, size  # the first difference is in [low, high)
+    a, b = buffers.take(), buffers.take()
+    load(first or Cell(start, []), a)
+    load(second or Cell(start, []), b)
+    offset = None if a == b else start + _first_difference(a, b)
+    buffers.give_back(a)
+    buffers.give_back(b)
+    return start, offset
+
+
+def _first_difference(a: bytearray, b: bytearray) -> int:
+    low, high = 0, len(a)  # it is in [low, high)
     while high - low > 1:
         middle = (low + high) // 2
         if a[low:middle] == b[low:middle]:
             low = middle
         else:
             high = middle
-    return start, start + low
-
-
-def _whole(cell: Cell | None, virtual_size: int) -> bytes:
-    """The bytes of a cell from its start to its end or the disk's."""
-    if cell is None:
-        return b""
-    data_start, data = load(cell, virtual_size, 1)
-    length = min(CELL, virtual_size - cell.start)
-    if data_start == cell.start and len(data) == length:
-        return bytes(data)
-    return (ZEROS[: data_start - cell.start] + data).ljust(length, b"\0")
+    return low

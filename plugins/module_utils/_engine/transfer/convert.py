@@ -15,7 +15,7 @@ from ..errors import BusyError, LimitExceeded
 from ..extents import COMPRESSED, DATA, ZERO
 from ..formats.base import Reader, Writer
 from ..progress import Progress, silent
-from .cells import Cell, cells, in_order, load, runs, thread_count
+from .cells import Buffers, Cell, cells, in_order, load, runs, thread_count
 
 
 @dataclasses.dataclass
@@ -68,15 +68,15 @@ def convert(reader: Reader, writer: Writer, *, progress: Progress = silent, thre
     :raises BusyError: the source was changed meanwhile
     """
     total = survey(reader).content
-    unit = writer.unit
     threads = thread_count() if threads is None else threads
     done = written = 0
+    buffers = Buffers()
     progress("convert", 0, total)
-    prepare = functools.partial(_prepare, encode=writer.encode if writer.compresses else None, unit=unit)
-    for cell, pieces in in_order(_tasks(reader, prepare, unit), threads):
+    for cell, buffer, pieces in in_order(_tasks(reader, writer, buffers), threads):
         for start, payload, length in pieces:
             writer.write(start, payload)
             written += length
+        buffers.give_back(buffer)
         done += sum(extent.length for extent in cell.extents)
         progress("convert", done, total)
     writer.finish()
@@ -86,40 +86,43 @@ def convert(reader: Reader, writer: Writer, *, progress: Progress = silent, thre
 
 
 _Piece = t.Tuple[int, t.Any, int]
+"""guest offset, payload for the writer, guest bytes"""
+_Prepared = t.Tuple[Cell, bytearray, t.List[_Piece]]
 
 
-def _tasks(reader: Reader, prepare: t.Callable[..., list[_Piece]], unit: int) -> t.Iterator[t.Callable[[], tuple[Cell, list[_Piece]]]]:
+def _tasks(reader: Reader, writer: Writer, buffers: Buffers) -> t.Iterator[t.Callable[[], _Prepared]]:
     """One task a cell. Storage that can only be read in order is read here, by the thread that hands out the tasks."""
     size = reader.virtual_size
+    encode = writer.encode if writer.compresses else None
     for cell in cells(reader):
+        buffer = buffers.take()
         if reader.storage.sequential:
-            loaded = load(cell, size, unit)
-            yield functools.partial(_with_cell, cell, functools.partial(prepare, loaded))
+            load(cell, buffer)
+            yield functools.partial(_prepare, cell, buffer, size, writer.unit, encode)
         else:
-            yield functools.partial(_with_cell, cell, functools.partial(_load_and, prepare, cell, size, unit))
+            yield functools.partial(_load_and_prepare, cell, buffer, size, writer.unit, encode)
 
 
-def _with_cell(cell: Cell, task: t.Callable[[], list[_Piece]]) -> tuple[Cell, list[_Piece]]:
-    return cell, task()
+def _load_and_prepare(cell: Cell, buffer: bytearray, size: int, unit: int, encode: t.Callable[[bytes], t.Any] | None) -> _Prepared:
+    load(cell, buffer)
+    return _prepare(cell, buffer, size, unit, encode)
 
 
-def _load_and(prepare: t.Callable[..., list[_Piece]], cell: Cell, size: int, unit: int) -> list[_Piece]:
-    return prepare(load(cell, size, unit))
-
-
-def _prepare(loaded: tuple[int, bytes | bytearray], *, encode: t.Callable[[bytes], t.Any] | None, unit: int) -> list[_Piece]:
-    """What the writer is to be given for a cell: (guest offset, payload, guest bytes)."""
-    start, data = loaded
+def _prepare(cell: Cell, buffer: bytearray, size: int, unit: int, encode: t.Callable[[bytes], t.Any] | None) -> _Prepared:
+    """What the writer is to be given for a loaded cell."""
+    first, last = cell.extents[0].start - cell.start, cell.extents[-1].end - cell.start
+    start = first - first % unit
+    end = min(-(-last // unit) * unit, size - cell.start)
     pieces: list[_Piece] = []
-    view = memoryview(data)
-    for begin, end in runs(data, unit):
+    view = memoryview(buffer)
+    for begin, stop in runs(buffer, start, end, unit):
         if encode is None:
-            pieces.append((start + begin, view[begin:end], end - begin))
-        else:
-            for at in range(begin, end, unit):
-                part = view[at : min(at + unit, end)]
-                pieces.append((start + at, encode(t.cast(bytes, part)), len(part)))
-    return pieces
+            pieces.append((cell.start + begin, view[begin:stop], stop - begin))
+            continue
+        for at in range(begin, stop, unit):
+            part = view[at : min(at + unit, stop)]
+            pieces.append((cell.start + at, encode(t.cast(bytes, part)), len(part)))
+    return cell, buffer, pieces
 
 
 def require_size(reader: Reader, maximum: int | None) -> None:

@@ -20,6 +20,9 @@ from . import layout
 from .snapshots import read_snapshots
 
 
+_TABLES_FOR_DESCRIPTION = 8
+
+
 def big_endian(data: bytes) -> array.array[int]:
     """64-bit big-endian table entries as integers."""
     entries = array.array("Q", data)
@@ -86,17 +89,18 @@ class Qcow2Reader(Reader):
             return "extended L2 entries are not supported yet; rewrite the image with qemu-img convert -o extended_l2=off"
         return None
 
-    def _is_compressed(self) -> bool:
-        """Whether the first allocated cluster is compressed: qemu-img compresses all or nothing. No full walk for a description."""
+    def _is_compressed(self) -> bool | None:
+        """Whether any cluster is compressed, by the first tables alone: an image is compressed as a whole or not at all."""
         if self.unreadable_reason() is not None:
             return False
-        for entry in self._l1_table():
-            if entry & layout.OFFSET_MASK:
-                table = self._l2_table(entry & layout.OFFSET_MASK)
-                first = next(filter(None, table), 0)
-                if first:
-                    return bool(first & layout.COMPRESSED_FLAG)
-        return False
+        tables = [entry & layout.OFFSET_MASK for entry in self._l1_table() if entry & layout.OFFSET_MASK]
+        stored = False
+        for offset in tables[:_TABLES_FOR_DESCRIPTION]:
+            for entry in filter(None, self._l2_table(offset)):
+                if entry & layout.COMPRESSED_FLAG:
+                    return True
+                stored = True
+        return False if stored else None
 
     def _l1_table(self) -> array.array[int]:
         if self._l1 is None:

@@ -38,9 +38,10 @@ class Qcow2Writer(Writer):
         self.unit = 1 << self._bits
         self._l2_entries = self.unit // 8
         span = self.unit * self._l2_entries
-        self._l1 = array.array("Q", bytes(8 * max(1, -(-self.virtual_size // span))))
-        if len(self._l1) * 8 > layout.MAX_L1_BYTES:
+        tables = max(1, -(-self.virtual_size // span))
+        if tables * 8 > layout.MAX_L1_BYTES:
             raise UnsupportedImage(f"a disk of {virtual_size} bytes needs larger clusters than {self.unit} bytes (option cluster_size)")
+        self._l1 = array.array("Q", bytes(8 * tables))
         self._table: array.array[int] | None = None
         self._table_index = -1
         self._end = self.unit  # the first cluster is the header's

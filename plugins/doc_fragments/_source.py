@@ -1,0 +1,55 @@
+# Copyright (c) 2026, vmimage.prep contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This doc fragment is PRIVATE to the collection. It can have breaking changes at any time.
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Options of modules that read an image (mirrors SOURCE in plugins/module_utils/_module/run.py)."""
+
+    DOCUMENTATION = r"""
+options:
+  src:
+    description:
+      - Path of the image on the managed node.
+      - It may be a disk image of any supported format, one that is compressed with gzip, xz or bzip2,
+        an OVA, or an OVF package (its folder or its C(.ovf) file). What it is, is found out by its content, never by its name.
+      - A disk inside an OVA is read in place; nothing is unpacked to disk.
+    type: path
+    required: true
+  src_format:
+    description:
+      - The format that O(src) must have, as V(raw), V(qcow2), V(vmdk), V(vdi), V(vhd) (or V(vpc)), V(vhdx) or V(iso).
+        The module fails when the content is something else.
+      - With V(raw) the bytes are taken as they are, whatever they look like.
+      - When it is not set, the content decides, and content that is no known format is refused.
+    type: str
+  disk:
+    description:
+      - Which disk of a package to read, by its file name or its OVF disk id.
+      - Needed only when the package has more than one.
+    type: str
+  manifest:
+    description: What to do with the manifest of an OVF package.
+    type: str
+    choices:
+      require: There must be one that covers every file, and all checksums must agree.
+      verify: If there is one, all of its checksums must agree.
+      ignore: It is not read.
+    default: verify
+  checksum:
+    description:
+      - Checksum that the file O(src) must have, as C(<algorithm>:<hexadecimal digest>).
+      - It is verified before anything is written.
+    type: str
+  max_size:
+    description:
+      - Largest virtual disk that is accepted.
+      - A number of bytes, or a number with a unit such as V(20G).
+    type: bytes
+notes:
+  - Other files that an image names (backing file, data file, extents, parent) are listed, and never opened.
+  - Needs nothing but Python 3.9 or newer on the managed node.
+"""

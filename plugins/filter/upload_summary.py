@@ -1,0 +1,87 @@
+# Copyright (c) 2026, vmimage.prep contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: upload_summary
+short_description: Tell a person what was prepared and how to upload it
+version_added: 0.1.0
+author: vmimage.prep contributors (@vmimage)
+description:
+  - Makes the result of the role P(vmimage.prep.prepare_image#role) into lines for a person to read. They say what came in, what was
+    done, what came out, which checks passed, and which command uploads the image.
+options:
+  _input:
+    description: The fact C(prepare_image_result).
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Show what was prepared
+  ansible.builtin.debug:
+    msg: "{{ prepare_image_result | vmimage.prep.upload_summary }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The lines.
+  type: list
+  elements: str
+"""
+
+import shlex
+import typing as t
+
+from ansible.errors import AnsibleFilterError
+from ansible.module_utils.common.text.formatters import bytes_to_human
+
+
+def upload_summary(result: t.Any) -> list[str]:
+    """Lines for a person out of the role's result."""
+    if not isinstance(result, dict) or "filename" not in result:
+        raise AnsibleFilterError("upload_summary takes the fact prepare_image_result of the role vmimage.prep.prepare_image")
+    source, image = result["source"], result["image"]
+    wrapped = "".join(f"{layer['format']} > " for layer in source["layers"])
+    lines = [
+        _row("came in", f"{wrapped}{_format(source)}, {_size(source['virtual_size'])} disk, {_size(source['file_size'])} file"),
+        _row("done", ("written: " if result["changed"] else "nothing: ") + result["msg"]),
+        *(_row("note", note) for note in result["notes"]),
+        _row("came out", result["filename"]),
+        _row("", f"{_format(image)}, {_size(image['virtual_size'])} disk" + (f", {_size(image['file_size'])} file" if "file_size" in image else "")),
+        *(_row("check passed", check) for check in result["checks"]),
+        *(_row(name, digest) for name, digest in result["checksums"].items()),
+        _row("upload with", _command(result)),
+    ]
+    return lines
+
+
+def _row(title: str, text: str) -> str:
+    return f"{title:<13}{text}"
+
+
+def _format(image: dict[str, t.Any]) -> str:
+    return image["format"] + (f" {image['subformat']}" if image.get("subformat") else "") + (" compressed" if image.get("compressed") else "")
+
+
+def _size(number: int) -> str:
+    return str(bytes_to_human(number))
+
+
+def _command(result: dict[str, t.Any]) -> str:
+    parts = ["openstack", "image", "create", "--file", result["filename"]]
+    parts += ["--disk-format", result["disk_format"], "--container-format", result["container_format"], "--min-disk", str(result["min_disk"])]
+    if result["min_ram"]:
+        parts += ["--min-ram", str(result["min_ram"])]
+    for name, value in sorted(result["properties"].items()):
+        parts += ["--property", f"{name}={value}"]
+    return shlex.join([*parts, result["name"]])
+
+
+class FilterModule:
+    """The filter."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        return {"upload_summary": upload_summary}

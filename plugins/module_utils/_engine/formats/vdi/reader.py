@@ -1,0 +1,231 @@
+# Copyright (c) 2026, vmimage.prep contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""Reads VDI images (VirtualBox), versions 0 and 1.1. See layout.py for the source of the rules."""
+
+from __future__ import annotations
+
+import struct
+import typing as t
+
+from ...errors import CorruptImage, InvalidImage, LimitExceeded, UnsupportedImage, printable
+from ...extents import DATA, HOLE, Extent, merge
+from ...extents import ZERO as ZERO_KIND
+from ...limits import SECTOR
+from ...storage.base import Storage
+from ...structure import Fields
+from ..base import CheckResult, ImageInfo, Reader, Reference, check_virtual_size, whole_sectors
+from .layout import (
+    DIFFERENCING,
+    FREE,
+    HEADER_0,
+    HEADER_1,
+    MAX_BLOCKS,
+    NO_UUID,
+    PREHEADER,
+    SIGNATURE,
+    SIGNATURE_OFFSET,
+    TYPES,
+    UNDO,
+    VERSION_0,
+    VERSION_1_1,
+    ZERO,
+    uuid_text,
+)
+
+_PIECE = 1 << 16
+"""entries of the block map read at once (256 KiB)"""
+
+
+class VdiReader(Reader):
+    """A VDI image. Images with a parent (differencing, undo) are described; their content is not given.
+
+    :raises InvalidImage: no VDI signature
+    :raises CorruptImage: the header contradicts itself or the size of the file
+    :raises UnsupportedImage: a version, image type or block layout that nothing here reads
+    :raises LimitExceeded: the disk or the block map is too large
+    """
+
+    format = "vdi"
+
+    def __init__(self, storage: Storage) -> None:
+        super().__init__(storage)
+        self._file_info, self._header = _read_header(storage)
+        self._check_header()
+        # "VBoxManage convertfromraw" made images of odd sizes; their last sector is stored whole.
+        self.virtual_size = whole_sectors(check_virtual_size(self._header.cbDisk, storage.name))
+        self._blocks = -(-self.virtual_size // self._header.cbBlock)
+        """map entries that the disk needs; there may be more"""
+        self._allocated: int | None = None
+        """allocated blocks, known when the map has been checked"""
+
+    def _check_header(self) -> None:
+        header, name = self._header, self.storage.name
+        if header.u32Type not in TYPES:
+            raise UnsupportedImage(f"VDI image type {header.u32Type} is not known (1 dynamic, 2 fixed, 3 undo, 4 differencing)", path=name)
+        if header.cbBlockExtra:
+            raise UnsupportedImage(f"VDI with {header.cbBlockExtra} extra bytes in front of each block (cbBlockExtra) is not supported", path=name)
+        if header.cbSector not in (0, SECTOR):
+            raise UnsupportedImage(f"VDI with sectors of {header.cbSector} bytes is not supported", path=name)
+        if header.cbBlock < SECTOR or header.cbBlock & (header.cbBlock - 1):
+            raise CorruptImage(f"VDI block size of {header.cbBlock} bytes is not a power of two of at least {SECTOR}", path=name)
+        if header.cBlocks > MAX_BLOCKS:
+            raise LimitExceeded(f"VDI block map has {header.cBlocks} entries; {MAX_BLOCKS} is the most that is taken", path=name)
+        if header.cBlocks * header.cbBlock < header.cbDisk:
+            raise CorruptImage(f"VDI disk of {header.cbDisk} bytes has a map for {header.cBlocks} blocks of {header.cbBlock} bytes only", path=name)
+        if header.offData < header.offBlocks + 4 * header.cBlocks:
+            raise CorruptImage("VDI blocks begin inside the block map (offData)", path=name, offset=header.offData)
+        self.storage.require(header.offBlocks, 4 * header.cBlocks, "VDI block map")
+
+    def describe(self) -> ImageInfo:
+        header = self._header
+        info = ImageInfo(
+            self.format,
+            self.virtual_size,
+            subformat=TYPES[header.u32Type],
+            cluster_size=header.cbBlock,
+            writer=printable(self._file_info) or None,
+            references=self.references(),
+        )
+        info.format_specific = {
+            "version": f"{header.u32Version >> 16}.{header.u32Version & 0xFFFF}",
+            "image_flags": header.fFlags,
+            "comment": printable(_text(header.szComment)),
+            "off_blocks": header.offBlocks,
+            "off_data": header.offData,
+            "blocks": header.cBlocks,
+            "blocks_allocated": header.cBlocksAllocated,
+            "uuid_create": uuid_text(header.uuidCreate),
+            "uuid_modify": uuid_text(header.uuidModify),
+            "uuid_linkage": uuid_text(header.uuidLinkage),
+            "uuid_parent_modify": uuid_text(header.uuidParentModify),
+        }
+        if header.cbDisk % SECTOR:
+            info.warnings.append(f"the header's size of {header.cbDisk} bytes is no multiple of {SECTOR}; the last sector counts whole")
+        return info
+
+    def references(self) -> list[Reference]:
+        """A VDI names its parent by identifier, not by file."""
+        return [Reference("parent", uuid_text(self._header.uuidLinkage), self.format)] if self._has_parent() else []
+
+    def _has_parent(self) -> bool:
+        header = self._header
+        return header.u32Type in (UNDO, DIFFERENCING) or header.uuidLinkage != NO_UUID or header.uuidParentModify != NO_UUID
+
+    def unreadable_reason(self) -> str | None:
+        if not self._has_parent():
+            return None
+        return (
+            f"the VDI holds only the differences to its parent, the disk with UUID {uuid_text(self._header.uuidLinkage)}; "
+            "merge them first (VBoxManage clonemedium does)"
+        )
+
+    def extents(self, start: int = 0, length: int | None = None) -> t.Iterator[Extent]:
+        self.require_readable()
+        self._check_map()
+        start, end = self.range(start, length)
+        if start < end:
+            block = self._header.cbBlock
+            runs = self._runs(start // block, -(-end // block))
+            yield from merge(self._extent(*run).clip(start, end) for run in runs)
+
+    def check(self) -> CheckResult:
+        result = super().check()
+        counted = self._header.cBlocksAllocated
+        if self._allocated is not None and counted != self._allocated:
+            problem = f"the header counts {counted} allocated blocks, the block map has {self._allocated}"
+            # VirtualBox appends at the header's count: too low, and the next write of a guest overwrites a block.
+            (result.corruptions if counted < self._allocated else result.leaks).append(problem)
+        return result
+
+    def _extent(self, first: int, count: int, entry: int) -> Extent:
+        start = first * self._header.cbBlock
+        length = min(count * self._header.cbBlock, self.virtual_size - start)
+        if entry == FREE:
+            return Extent(start, length, HOLE)
+        if entry == ZERO:
+            return Extent(start, length, ZERO_KIND)
+        return Extent(start, length, DATA, self.storage, self._header.offData + entry * self._header.cbBlock)
+
+    def _check_map(self) -> None:
+        """Once, before the first extent is given: each allocated block lies in the file and belongs to one map entry.
+
+        Two entries with one block cannot both be right, so the disk would be wrong.
+        """
+        if self._allocated is not None:
+            return
+        used = bytearray(self._header.cBlocks)
+        allocated = 0
+        for first, count, entry in self._runs(0, self._blocks):
+            if entry >= ZERO:
+                continue
+            where = self._header.offBlocks + 4 * first
+            if entry + count > len(used):
+                raise CorruptImage(f"VDI block map entry {first} names block {entry} of {len(used)}", path=self.storage.name, offset=where)
+            if used.count(1, entry, entry + count):
+                twice = used.index(1, entry)
+                raise CorruptImage(
+                    f"VDI block map entry {first + twice - entry} names block {twice}, which another entry names, too",
+                    path=self.storage.name,
+                    offset=where + 4 * (twice - entry),
+                )
+            used[entry : entry + count] = b"\x01" * count
+            # All blocks are whole, also one that reaches beyond the disk's end: where bytes are missing, the file was cut.
+            block = self._header.cbBlock
+            self.storage.require(self._header.offData + entry * block, count * block, f"VDI block {entry}")
+            allocated += count
+        self._allocated = allocated
+
+    def _runs(self, first: int, end: int) -> t.Iterator[tuple[int, int, int]]:
+        """Map entries ``first`` to ``end`` as runs (first entry, count, value of the first).
+
+        In a run all entries are FREE, all are ZERO, or the blocks follow each other in the file.
+        """
+        for piece in range(first, end, _PIECE):
+            count = min(_PIECE, end - piece)
+            raw = self.storage.read_exact(self._header.offBlocks + 4 * piece, 4 * count, "VDI block map")
+            if raw == b"\xff" * len(raw):
+                yield piece, count, FREE
+                continue
+            entries = struct.unpack(f"<{count}I", raw)
+            position = 0
+            while position < count:
+                value = entries[position]
+                step = 1 if value < ZERO else 0
+                expected = value + step
+                after = position + 1
+                while after < count and entries[after] == expected:
+                    expected += step
+                    after += 1
+                yield piece + position, after - position, value
+                position = after
+
+
+def _read_header(storage: Storage) -> tuple[str, Fields]:
+    """The pre-header's text and the header, version 0 completed with what version 1 would say."""
+    raw = storage.read_at(0, PREHEADER.size + HEADER_1.size)
+    if len(raw) < PREHEADER.size or PREHEADER.unpack(raw).u32Signature != SIGNATURE:
+        raise InvalidImage("not a VDI image: no signature", path=storage.name, offset=SIGNATURE_OFFSET)
+    pre = PREHEADER.unpack(raw)
+    layout = {VERSION_0: HEADER_0, VERSION_1_1: HEADER_1}.get(pre.u32Version)
+    if layout is None:
+        raise UnsupportedImage(f"VDI version {pre.u32Version >> 16}.{pre.u32Version & 0xFFFF} is not supported", path=storage.name)
+    storage.require(PREHEADER.size, layout.size, "VDI header")
+    header = layout.unpack(raw, PREHEADER.size)
+    header["u32Version"] = pre.u32Version
+    end = PREHEADER.size + layout.size
+    if layout is HEADER_0:
+        header.update(cbBlockExtra=0, offBlocks=end, offData=end + 4 * header.cBlocks, uuidParentModify=NO_UUID)
+    else:
+        end = PREHEADER.size + header.cbHeader
+        if header.cbHeader < HEADER_1.size:
+            raise CorruptImage(f"VDI header of {header.cbHeader} bytes is shorter than {HEADER_1.size}", path=storage.name, offset=PREHEADER.size)
+        if header.offBlocks < end:
+            raise CorruptImage("VDI block map begins inside the header (offBlocks)", path=storage.name, offset=header.offBlocks)
+    return _text(pre.szFileInfo).strip("<> \n"), header
+
+
+def _text(stored: bytes) -> str:
+    return stored.partition(b"\0")[0].decode("utf-8", "backslashreplace")

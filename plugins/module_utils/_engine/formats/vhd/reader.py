@@ -1,0 +1,246 @@
+# Copyright (c) 2026, vmimage.prep contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""Reads VHD images, dynamic and fixed. See layout.py for the source of the rules."""
+
+from __future__ import annotations
+
+import struct
+import typing as t
+import uuid
+from bisect import bisect_left
+
+from ...errors import CorruptImage, LimitExceeded, UnsupportedImage, printable
+from ...extents import DATA, HOLE, Extent, merge
+from ...limits import SECTOR
+from ...storage.base import Storage
+from ...structure import Fields
+from ..base import ImageInfo, Reader, Reference, check_virtual_size
+from .footer import find_footer
+from .layout import (
+    DIFFERENCING,
+    DYNAMIC_HEADER,
+    FIXED,
+    FOOTER,
+    HEADER_CHECKSUM,
+    HEADER_COOKIE,
+    MAX_LOCATOR,
+    MAX_TABLE,
+    PARENT_LOCATOR,
+    TYPES,
+    UNUSED,
+    VERSION,
+    checksum,
+    disk_size,
+    geometry_size,
+)
+
+_PIECE = 1 << 16
+"""entries of the block allocation table read at once (256 KiB)"""
+
+_WRITERS = {
+    "vpc": "Microsoft Virtual PC",
+    "vs": "Microsoft Virtual Server",
+    "win": "Microsoft Windows",
+    "qemu": "QEMU",
+    "qem2": "QEMU",
+    "d2v": "Disk2vhd",
+    "tap": "XenServer",
+    "CTXS": "Citrix XenConverter",
+    "wa": "Microsoft Azure",
+    "vbox": "VirtualBox",
+}
+
+_LOCATOR_CODECS = {b"W2ku": "utf-16-le", b"W2ru": "utf-16-le", b"Wi2k": "cp1252", b"Wi2r": "cp1252", b"MacX": "utf-8"}
+"""platform codes whose data is a name; ``Mac`` holds an alias record"""
+
+
+class VhdReader(Reader):
+    """A VHD image. A differencing disk is described; its content is not given.
+
+    :raises InvalidImage: no footer
+    :raises CorruptImage: footer or header are damaged, or contradict each other or the size of the file
+    :raises AmbiguousImage: footers of two different disks
+    :raises UnsupportedImage: a version or type that nothing here reads
+    :raises LimitExceeded: the disk or its table is too large
+    """
+
+    format = "vhd"
+
+    def __init__(self, storage: Storage) -> None:
+        super().__init__(storage)
+        self._footer, self._end, self._warnings = find_footer(storage)
+        self.virtual_size = check_virtual_size(disk_size(self._footer), storage.name)
+        self._header: Fields | None = None
+        if self._footer.disk_type != FIXED:
+            self._header = self._read_header()
+            self._block = self._header.block_size
+            self._blocks = -(-self.virtual_size // self._block)
+            """table entries that the disk needs; there may be more"""
+            self._bitmap = -(-self._block // SECTOR // 8 // SECTOR) * SECTOR
+            """bytes of the sector bitmap in front of each block's data"""
+            self._check_table()
+        self._checked = False
+        self._references = self._read_references()
+
+    def _read_header(self) -> Fields:
+        offset = self._footer.data_offset
+        raw = self.storage.read_exact(offset, DYNAMIC_HEADER.size, "VHD dynamic disk header")
+        header = DYNAMIC_HEADER.unpack(raw)
+        if header.cookie != HEADER_COOKIE or header.checksum != checksum(raw, HEADER_CHECKSUM):
+            raise CorruptImage("VHD dynamic disk header is damaged (cookie or checksum)", path=self.storage.name, offset=offset)
+        if header.header_version != VERSION:
+            raise UnsupportedImage(f"VHD dynamic disk header version {header.header_version:#010x} is not supported", path=self.storage.name)
+        return header
+
+    def _check_table(self) -> None:
+        header, name = t.cast(Fields, self._header), self.storage.name
+        if self._block < SECTOR or self._block & (self._block - 1):
+            raise CorruptImage(f"VHD block size of {self._block} bytes is not a power of two of at least {SECTOR}", path=name)
+        if header.max_table_entries < self._blocks:
+            raise CorruptImage(f"VHD of {self.virtual_size} bytes has a table for {header.max_table_entries} blocks of {self._block} bytes only", path=name)
+        if 4 * self._blocks > MAX_TABLE:
+            raise LimitExceeded(f"VHD block allocation table has {4 * self._blocks} bytes; {MAX_TABLE} is the most that is taken", path=name)
+        self.storage.require(header.table_offset, 4 * header.max_table_entries, "VHD block allocation table")
+        regions = sorted(self._metadata())
+        for (_start, end), (start, _end) in zip(regions, regions[1:]):
+            if start < end:
+                raise CorruptImage("VHD header, table and footer overlap", path=name, offset=start)
+
+    def _metadata(self) -> list[tuple[int, int]]:
+        """Byte ranges (start, end) that are no blocks; the footer at the end of the file is not among them."""
+        header, offset = t.cast(Fields, self._header), self._footer.data_offset
+        return [
+            (0, FOOTER.size),
+            (offset, offset + DYNAMIC_HEADER.size),
+            (header.table_offset, header.table_offset + 4 * self._blocks),
+        ]
+
+    def describe(self) -> ImageInfo:
+        footer = self._footer
+        application = footer.creator_application.decode("latin-1").rstrip(" \0")
+        info = ImageInfo(
+            self.format,
+            self.virtual_size,
+            subformat=TYPES[footer.disk_type],
+            cluster_size=self._block if self._header else None,
+            writer=_WRITERS.get(application, printable(application)) or None,
+            references=self.references(),
+            warnings=list(self._warnings),
+        )
+        info.format_specific = {
+            "creator_application": printable(application),
+            "creator_version": f"{footer.creator_version >> 16}.{footer.creator_version & 0xFFFF}",
+            "creator_host_os": printable(footer.creator_host_os.decode("latin-1").rstrip(" \0")),
+            "time_stamp": footer.time_stamp,
+            "original_size": footer.original_size,
+            "current_size": footer.current_size,
+            "geometry_size": geometry_size(footer),
+            "unique_id": str(uuid.UUID(bytes=footer.unique_id)),
+        }
+        if self._header:
+            info.format_specific["max_table_entries"] = self._header.max_table_entries
+        if footer.disk_type == DIFFERENCING and self._header:
+            info.format_specific["parent_unique_id"] = str(uuid.UUID(bytes=self._header.parent_unique_id))
+        if footer.saved_state:
+            info.warnings.append("the virtual machine was saved, not shut down (saved_state): the file systems inside may be inconsistent")
+        return info
+
+    def references(self) -> list[Reference]:
+        """The parent of a differencing disk, under each name that the image has for it."""
+        return self._references
+
+    def _read_references(self) -> list[Reference]:
+        if self._header is None or self._footer.disk_type != DIFFERENCING:
+            return []
+        names = [_text(self._header.parent_unicode_name, "utf-16-be")]
+        for position in range(0, len(self._header.parent_locators), PARENT_LOCATOR.size):
+            locator = PARENT_LOCATOR.unpack(self._header.parent_locators, position)
+            codec = _LOCATOR_CODECS.get(locator.platform_code)
+            if codec is None:
+                continue
+            if locator.platform_data_length > MAX_LOCATOR:
+                raise CorruptImage(f"VHD parent locator has {locator.platform_data_length} bytes", path=self.storage.name)
+            data = self.storage.read_exact(locator.platform_data_offset, locator.platform_data_length, "VHD parent locator")
+            names.append(_text(data, codec))
+        return [Reference("parent", name, self.format) for name in dict.fromkeys(names) if name]
+
+    def unreadable_reason(self) -> str | None:
+        if self._footer.disk_type != DIFFERENCING:
+            return None
+        name = f" '{printable(self._references[0].name)}'" if self._references else ""
+        return f"the VHD holds only the differences to its parent{name}; merge them first (Hyper-V's Merge-VHD does)"
+
+    def extents(self, start: int = 0, length: int | None = None) -> t.Iterator[Extent]:
+        self.require_readable()
+        start, end = self.range(start, length)
+        if start < end:
+            runs = self._fixed(start, end) if self._header is None else self._dynamic(start, end)
+            yield from merge(extent.clip(start, end) for extent in runs)
+
+    def _fixed(self, position: int, end: int) -> t.Iterator[Extent]:
+        for offset, size in self.storage.data_ranges(position, end):
+            if offset > position:
+                yield Extent(position, offset - position, HOLE)
+            yield Extent(offset, size, DATA, self.storage, offset)
+            position = offset + size
+        if position < end:
+            yield Extent(position, end - position, HOLE)
+
+    def _dynamic(self, start: int, end: int) -> t.Iterator[Extent]:
+        """The sector bitmaps are not asked: all writers seen set them whole, and all readers but one ignore them."""
+        self._check_blocks()
+        block, size = self._block, self.virtual_size
+        for first, entries in self._pieces(start // block, -(-end // block)):
+            if entries.count(UNUSED) == len(entries):
+                yield Extent(first * block, min(len(entries) * block, size - first * block), HOLE)
+                continue
+            for number, sector in enumerate(entries, first):
+                length = min(block, size - number * block)
+                if sector == UNUSED:
+                    yield Extent(number * block, length, HOLE)
+                else:
+                    yield Extent(number * block, length, DATA, self.storage, sector * SECTOR + self._bitmap)
+
+    def _check_blocks(self) -> None:
+        """Once, before the first extent is given: each block lies in the file, and on no other block or structure.
+
+        Two entries with one block cannot both be right, so the disk would be wrong.
+        """
+        if self._checked:
+            return
+        name = self.storage.name
+        sectors: list[int] = []
+        for _first, entries in self._pieces(0, self._blocks):
+            sectors += [sector for sector in entries if sector != UNUSED]
+        # All blocks are whole, also one that reaches beyond the disk's end: where bytes are missing, the file was cut.
+        stride = self._bitmap + self._block
+        sectors.sort()
+        if sectors and sectors[-1] * SECTOR + stride > self._end:
+            raise CorruptImage(
+                f"VHD block ends at byte {sectors[-1] * SECTOR + stride}, behind the blocks' end ({self._end}): truncated, or a damaged table",
+                path=name,
+                offset=sectors[-1] * SECTOR,
+            )
+        for one, other in zip(sectors, sectors[1:]):
+            if (other - one) * SECTOR < stride:
+                raise CorruptImage("VHD block allocation table has two entries for the same bytes", path=name, offset=other * SECTOR)
+        for start, end in self._metadata():
+            before = bisect_left(sectors, -(-end // SECTOR))
+            if before and sectors[before - 1] * SECTOR + stride > start:
+                raise CorruptImage("VHD block lies on a header or on the table", path=name, offset=sectors[before - 1] * SECTOR)
+        self._checked = True
+
+    def _pieces(self, first: int, end: int) -> t.Iterator[tuple[int, tuple[int, ...]]]:
+        """Entries ``first`` to ``end`` of the block allocation table, in pieces, each with its first entry's number."""
+        table = t.cast(Fields, self._header).table_offset
+        for piece in range(first, end, _PIECE):
+            count = min(_PIECE, end - piece)
+            raw = self.storage.read_exact(table + 4 * piece, 4 * count, "VHD block allocation table")
+            yield piece, struct.unpack(f">{count}I", raw)
+
+
+def _text(stored: bytes, codec: str) -> str:
+    return stored.decode(codec, "replace").partition("\0")[0]

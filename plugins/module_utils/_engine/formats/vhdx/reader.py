@@ -1,0 +1,98 @@
+# Copyright (c) 2026, vmimage.prep contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""Reading VHDX, dynamic and fixed; of a differencing disk, the description. Source: [MS-VHDX]."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ...errors import CorruptImage, printable
+from ...extents import Extent, merge
+from ...limits import MIB
+from ...storage.base import Storage
+from ..base import ImageInfo, Reader, Reference
+from . import bat, layout
+from .log import replay
+from .metadata import read_metadata
+
+# The order in which a parent is looked for ([MS-VHDX] 2.6.2.6.3).
+_PARENT_PATHS = ("relative_path", "volume_path", "absolute_win32_path")
+
+
+class VhdxReader(Reader):
+    """A VHDX or AVHDX image.
+
+    An image that was not closed is read as it is after its log was replayed; the file itself is not changed.
+    """
+
+    format = "vhdx"
+
+    def __init__(self, storage: Storage) -> None:
+        super().__init__(storage)
+        self._warnings: list[str] = []
+        self._creator = layout.read_creator(storage)
+        self.header = layout.read_header(storage, self._warnings)
+        self._dirty = self.header.log_guid != layout.NO_GUID
+        if self._dirty:
+            self.storage = replay(storage, self.header)
+        regions = layout.read_regions(self.storage, self._warnings)
+        self._areas = [layout.Area(0, MIB, "the header section"), *regions.values()]
+        if self.header.log_length:
+            self._areas.append(layout.Area(self.header.log_offset, self.header.log_length, "the log"))
+        layout.require_apart(self._areas, storage.name)
+        self.metadata = read_metadata(self.storage, regions[layout.METADATA_REGION])
+        self.virtual_size = self.metadata.virtual_disk_size
+        self._bat = regions[layout.BAT_REGION]
+        if self.metadata.bat_entries * bat.ENTRY_SIZE > self._bat.length:
+            wanted = self.metadata.bat_entries
+            raise CorruptImage(f"{self._bat.name} has no room for the {wanted} entries of the disk", path=storage.name, offset=self._bat.offset)
+
+    def describe(self) -> ImageInfo:
+        metadata = self.metadata
+        specific: dict[str, t.Any] = {
+            "logical_sector_size": metadata.logical_sector_size,
+            "physical_sector_size": metadata.physical_sector_size,
+            "virtual_disk_id": layout.guid_text(metadata.virtual_disk_id),
+            "data_write_guid": layout.guid_text(self.header.data_write_guid),
+        }
+        if metadata.parent is not None:
+            specific["parent_locator"] = dict(metadata.parent)
+        warnings = list(self._warnings)
+        if self._dirty:
+            warnings.append("the image was not closed; it is read as it is after its log was replayed")
+        if metadata.logical_sector_size != 512:
+            warnings.append(f"the disk counts in sectors of {metadata.logical_sector_size} bytes; its partition table is not found where sectors have 512")
+        return ImageInfo(
+            format=self.format,
+            virtual_size=self.virtual_size,
+            subformat="differencing" if metadata.parent is not None else "fixed" if metadata.fixed else "dynamic",
+            cluster_size=metadata.block_size,
+            dirty=self._dirty,
+            writer=self._creator or None,
+            references=self.references(),
+            format_specific=specific,
+            warnings=warnings,
+        )
+
+    def references(self) -> list[Reference]:
+        if self.metadata.parent is None:
+            return []
+        # Several paths of one file: the first one stands for it, all are in the description.
+        paths = [self.metadata.parent[key] for key in _PARENT_PATHS if self.metadata.parent.get(key)]
+        return [Reference("parent", paths[0] if paths else "", self.format)]
+
+    def unreadable_reason(self) -> str | None:
+        if self.metadata.parent is None:
+            return None
+        parent = printable(self.references()[0].name) or "which it does not name"
+        return f"the image is a differencing disk (checkpoint); the rest of its data lies in its parent, {parent}"
+
+    def extents(self, start: int = 0, length: int | None = None) -> t.Iterator[Extent]:
+        self.require_readable()
+        start, end = self.range(start, length)
+        claims = bat.Claims(self.storage, self._areas)
+        for extent in merge(bat.walk(self.storage, self._bat, self.metadata, claims, start, end)):
+            yield extent.clip(start, end)

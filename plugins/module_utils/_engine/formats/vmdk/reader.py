@@ -1,0 +1,222 @@
+# Copyright (c) 2026, vmimage.prep contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""Reading VMDK: disks in a single sparse file; those that need other files are described."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ...errors import CorruptImage, InvalidImage, LimitExceeded, printable
+from ...extents import Extent, merge
+from ...limits import MAX_DESCRIPTOR, SECTOR
+from ...storage.base import Storage
+from ..base import CheckResult, ImageInfo, Reader, Reference, check_virtual_size
+from . import descriptor as text
+from . import esx, layout
+from .sparse import SparseExtent
+
+_TEXT = bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100)) + b"\t\r\n"
+
+
+def open_vmdk(storage: Storage) -> Reader:
+    """The reader for what the first bytes say.
+
+    :raises ImageError: the storage is no VMDK, or not a sound one
+    """
+    head = storage.read_at(0, SECTOR)
+    if head.startswith(layout.MAGIC):
+        return SparseReader(storage)
+    if head.startswith((esx.COWD_MAGIC, esx.SESPARSE_MAGIC)):
+        return esx.EsxReader(storage)
+    if head.rstrip(b"\0") and not head.rstrip(b"\0").translate(None, _TEXT):
+        return DescriptorReader(storage)
+    raise InvalidImage("not a VMDK: neither a sparse extent nor a text descriptor", path=storage.name, offset=0)
+
+
+class SparseReader(Reader):
+    """A sparse extent with its embedded descriptor: monolithicSparse, streamOptimized."""
+
+    format = "vmdk"
+
+    def __init__(self, storage: Storage) -> None:
+        super().__init__(storage)
+        self.extent = SparseExtent(storage)
+        header = self.extent.header
+        self.descriptor: text.Descriptor | None = None
+        if header.descriptor_offset:
+            start = header.descriptor_offset * SECTOR
+            raw = storage.read_exact(start, header.descriptor_size * SECTOR, "the embedded descriptor")
+            self.descriptor = text.parse(raw, storage.name, start)
+        # A header without capacity only carries the descriptor of a disk in other files.
+        self.virtual_size = self.extent.size or check_virtual_size(_sectors(self.descriptor) * SECTOR, storage.name)
+
+    def describe(self) -> ImageInfo:
+        header, embedded = self.extent.header, self.descriptor
+        info = ImageInfo(
+            format=self.format,
+            virtual_size=self.virtual_size,
+            subformat=self._subformat(),
+            cluster_size=header.grain,
+            compressed=header.compressed,
+            dirty=header.unclean_shutdown,
+            writer=_writer(header, embedded),
+            references=self.references(),
+            format_specific={"version": header.version, **_specific(embedded)},
+        )
+        if embedded is None:
+            return info
+        if self.extent.size and _sectors(embedded) != header.capacity:
+            info.warnings.append(f"the descriptor counts {_sectors(embedded)} sectors, the header {header.capacity}; the header counts")
+        if any("/" in (line.name or "") for line in embedded.extents):
+            info.warnings.append("the descriptor gives the file a name with a slash; OpenStack refuses such an image")
+        if self.unreadable_reason() is None and (embedded.create_type or "").lower() != (info.subformat or "").lower():
+            info.warnings.append(f"the descriptor says createType {printable(embedded.create_type or 'nothing')}, the header {info.subformat}")
+        return info
+
+    def _subformat(self) -> str | None:
+        if self.extent.header.compressed:
+            return "streamOptimized"
+        if self.descriptor is not None and not self._is_alone():
+            return self.descriptor.create_type
+        return "monolithicSparse" if self.descriptor is not None else None
+
+    def _is_alone(self) -> bool:
+        """Whether the descriptor describes a disk in one sparse file, this one."""
+        lines = self.descriptor.extents if self.descriptor else []
+        return self.extent.size > 0 and len(lines) == 1 and lines[0].type == "SPARSE"
+
+    def references(self) -> list[Reference]:
+        if self.descriptor is None:
+            return []
+        found = [] if self._is_alone() else _extent_references(self.descriptor)
+        return found + _parent_references(self.descriptor)
+
+    def unreadable_reason(self) -> str | None:
+        if self.descriptor is None:
+            return "one of the files of a disk that is split into several; name the disk's descriptor instead (the small .vmdk file without -s001)"
+        if not self._is_alone():
+            return _elsewhere(self.descriptor)
+        return _delta(self.descriptor) if self.descriptor.has_parent else None
+
+    def extents(self, start: int = 0, length: int | None = None) -> t.Iterator[Extent]:
+        self.require_readable()
+        start, end = self.range(start, length)
+        for extent in merge(self.extent.extents(start, end)):
+            yield extent.clip(start, end)
+
+    def check(self) -> CheckResult:
+        result = super().check()
+        count = self.extent.tables.disagreements
+        if count:
+            result.corruptions.append(f"{count} grain tables or their directory differ from the redundant copy; other readers may read wrong data")
+        return result
+
+
+class DescriptorReader(Reader):
+    """A descriptor in a file of its own: the data is in other files, or on a device."""
+
+    format = "vmdk"
+
+    def __init__(self, storage: Storage) -> None:
+        super().__init__(storage)
+        if storage.size > MAX_DESCRIPTOR:
+            raise LimitExceeded(f"a VMDK descriptor of {storage.size} bytes is too large ({MAX_DESCRIPTOR} is the most that is taken)", path=storage.name)
+        raw = storage.read_exact(0, storage.size, "the VMDK descriptor")
+        end = raw.find(b"\0")
+        if end >= 0 and raw[end:].strip(b"\0"):
+            raise InvalidImage("other data follows the text: not a VMDK descriptor", path=storage.name, offset=end)
+        self.descriptor = text.parse(raw, storage.name)
+        if self.descriptor.create_type is None or not self.descriptor.extents:
+            raise CorruptImage("the VMDK descriptor names no createType or no extent", path=storage.name)
+        self.virtual_size = check_virtual_size(self.descriptor.sectors * SECTOR, storage.name)
+
+    def describe(self) -> ImageInfo:
+        return ImageInfo(
+            format=self.format,
+            virtual_size=self.virtual_size,
+            subformat=self.descriptor.create_type,
+            writer=_writer(None, self.descriptor),
+            references=self.references(),
+            format_specific=_specific(self.descriptor),
+        )
+
+    def references(self) -> list[Reference]:
+        return _extent_references(self.descriptor) + _parent_references(self.descriptor)
+
+    def unreadable_reason(self) -> str | None:
+        return _elsewhere(self.descriptor)
+
+    def extents(self, start: int = 0, length: int | None = None) -> t.Iterator[Extent]:
+        self.require_readable()
+        return iter(())
+
+
+def _sectors(descriptor: text.Descriptor | None) -> int:
+    return descriptor.sectors if descriptor else 0
+
+
+def _extent_references(descriptor: text.Descriptor) -> list[Reference]:
+    return [Reference("extent", line.name, line.format) for line in descriptor.extents if line.name is not None]
+
+
+def _parent_references(descriptor: text.Descriptor) -> list[Reference]:
+    return [Reference("parent", descriptor.parent_name or "", "vmdk")] if descriptor.has_parent else []
+
+
+def _elsewhere(descriptor: text.Descriptor) -> str:
+    names = [printable(line.name) for line in descriptor.extents if line.name is not None]
+    listed = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
+    return f"a VMDK of type {printable(descriptor.create_type or 'unknown')}: its data is not in this file but in {listed or 'no file'}, which is not supported yet"
+
+
+def _delta(descriptor: text.Descriptor) -> str:
+    parent = printable(descriptor.parent_name) if descriptor.parent_name else f"the disk with the CID {descriptor.parent_cid:08x}"
+    return f"a snapshot (delta) of another disk; the rest of its data is in the parent, {parent}"
+
+
+def _specific(descriptor: text.Descriptor | None) -> dict[str, t.Any]:
+    """What qemu-img shows as format-specific information, and the keys of the disk data base that matter to an upload."""
+    if descriptor is None:
+        return {}
+    lines = [
+        {"access": line.access, "virtual_size": line.sectors * SECTOR, "format": line.type, "filename": line.name, "offset": (line.offset or 0) * SECTOR}
+        for line in descriptor.extents
+    ]
+    found: dict[str, t.Any] = {"create_type": descriptor.create_type, "cid": descriptor.cid, "parent_cid": descriptor.parent_cid, "extents": lines}
+    for name, key in (
+        ("adapter_type", "ddb.adaptertype"),
+        ("hw_version", "ddb.virtualhwversion"),
+        ("tools_version", "ddb.toolsversion"),
+        ("uuid", "ddb.uuid"),
+        ("uuid", "ddb.uuid.image"),
+        ("long_content_id", "ddb.longcontentid"),
+        ("change_track_path", "changetrackpath"),
+    ):
+        if key in descriptor.values:
+            found[name] = descriptor.values[key]
+    return found
+
+
+def _writer(header: layout.Header | None, descriptor: text.Descriptor | None) -> str | None:
+    """The program that wrote the descriptor, by what only that program writes."""
+    if descriptor is None:
+        return None
+    values = descriptor.values
+    if "ddb.uuid.image" in values:
+        return "VirtualBox"
+    if "created by VMDK stream converter" in descriptor.text:
+        return "VMDKstream"
+    if header is not None and header.footer and "ddb.longcontentid" in values and '"generated-stream.vmdk"' in descriptor.text:
+        return "VMware (ovftool or vSphere export)"
+    if values.get("ddb.toolsversion") == "6532" and "ddb.longcontentid" not in values:
+        return "vmdktool"
+    if values.get("ddb.uuid", "").startswith("60 00 C2") or "isnativesnapshot" in values or "ddb.encoding" in values:
+        return "VMware"
+    if header is not None and header.compressed and "encoding" in values and not header.footer and not header.rgd_offset:
+        return "open-vmdk"
+    if '#DDB\n\nddb.virtualHWVersion = "' in descriptor.text and header is not None and header.rgd_offset:
+        return "qemu"
+    return None

@@ -1,0 +1,110 @@
+# Copyright (c) 2026, vmimage.prep contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""A hosted sparse extent, plain or stream-optimized: where in its file the guest's bytes are."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ...codecs import ZLIB
+from ...errors import CorruptImage
+from ...extents import COMPRESSED, DATA, HOLE, ZERO, Extent, Stored
+from ...limits import SECTOR
+from ...storage.base import Storage
+from . import layout
+from .tables import GrainTables, Piece, little_endian
+
+_NOT_ZERO = re.compile(b"[^\\0]")
+
+
+class SparseExtent:
+    """One file with grains. A disk is one such extent, or several of them, each with its own part of the guest range.
+
+    :param storage: the extent's file
+    :raises ImageError: as layout.read_header
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self.header = layout.read_header(storage)
+        self.size = self.header.capacity * SECTOR
+        """bytes that the guest sees of it"""
+        self.tables = GrainTables(storage, self.header)
+
+    def extents(self, start: int, end: int) -> t.Iterator[Extent]:
+        """Runs that cover ``start`` to ``end`` (bytes, within the extent), beginning and ending at a grain or the end.
+
+        :raises CorruptImage: a table contradicts the specification or names bytes that are not there
+        """
+        if start >= end:
+            return
+        header = self.header
+        span = header.grain * layout.GTES_PER_GT
+        for piece in self.tables.pieces(start // span, -(-end // span)):
+            base = piece.index * span
+            piece_end = min(base + piece.count * span, self.size)
+            if piece.raw is None:
+                yield Extent(base, piece_end - base, HOLE)
+                continue
+            first = max(0, start - base) // header.grain
+            last = -(-(min(end, piece_end) - base) // header.grain)
+            yield from self._grains(piece, base, first, last)
+
+    def _grains(self, piece: Piece, base: int, first: int, last: int) -> t.Iterator[Extent]:
+        """The grains ``first`` to ``last`` of some tables whose guest range begins at byte ``base``."""
+        header, grain, sectors = self.header, self.header.grain, self.header.grain_size
+        first_grain = header.first_grain
+        raw = piece.raw or b""
+        entries = little_endian(raw)
+        zeroed = header.flags & layout.FLAG_ZEROED_GRAIN
+        index = first
+        while index < last:
+            entry = entries[index]
+            guest = base + index * grain
+            run = index + 1
+            if entry == 0:
+                found = _NOT_ZERO.search(raw, run * 4, last * 4)
+                run = found.start() // 4 if found else last
+                yield Extent(guest, self._bounded(guest, (run - index) * grain), HOLE)
+            elif entry == layout.GTE_ZEROED and zeroed:
+                while run < last and entries[run] == layout.GTE_ZEROED:
+                    run += 1
+                yield Extent(guest, self._bounded(guest, (run - index) * grain), ZERO)
+            elif entry < first_grain:
+                where = piece.sector * SECTOR + index * 4
+                raise CorruptImage(f"the grain at guest offset {guest:#x} lies in the metadata (sector {entry})", path=self.storage.name, offset=where)
+            elif header.compressed:
+                yield self._compressed(guest, entry * SECTOR)
+            else:
+                expected = entry + sectors
+                while run < last and entries[run] == expected:
+                    run += 1
+                    expected += sectors
+                length = self._bounded(guest, (run - index) * grain)
+                self.storage.require(entry * SECTOR, length, f"the data of guest offset {guest:#x}")
+                yield Extent(guest, length, DATA, self.storage, entry * SECTOR)
+            index = run
+
+    def _compressed(self, guest: int, offset: int) -> Extent:
+        """One compressed grain; its marker says what it is, so a table that points elsewhere is found out."""
+        storage, grain = self.storage, self.header.grain
+        raw = storage.read_exact(offset, layout.GRAIN_MARKER.size, "a grain marker")
+        marker = layout.GRAIN_MARKER.unpack(raw)
+        if marker.lba * SECTOR != guest:
+            raise CorruptImage(
+                f"the table puts the grain of guest offset {guest:#x} where the grain marker says sector {marker.lba}", path=storage.name, offset=offset
+            )
+        # What does not shrink grows a little; qemu allows two grains, too.
+        if not 0 < marker.size <= 2 * grain:
+            raise CorruptImage(f"the grain marker gives a size of {marker.size} bytes", path=storage.name, offset=offset + 8)
+        storage.require(offset + len(raw), marker.size, f"the compressed data of guest offset {guest:#x}")
+        # Some writers compress the disk's last grain only as far as the disk goes, others fill it up.
+        length = self._bounded(guest, grain)
+        return Extent(guest, length, COMPRESSED, storage, offset + len(raw), Stored(ZLIB, marker.size, length, 0))
+
+    def _bounded(self, guest: int, length: int) -> int:
+        return min(length, self.size - guest)

@@ -1,0 +1,68 @@
+# Copyright (c) 2026, vmimage.prep contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""What image_info returns: one dictionary, in qemu-img's words where it has them, safe for JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from .formats.detect import Detection
+from .formats.registry import lookup
+from .source import Source
+from .transfer.convert import survey
+
+
+def describe(source: Source, *, check: bool = False) -> dict[str, t.Any]:
+    """Everything that is known of an image.
+
+    :param check: walk all structures, too: adds ``check`` and ``allocation``
+    :raises ImageError: a structure that has to be read for it is damaged
+    """
+    reader = source.reader
+    info = reader.describe()
+    backing = next((reference for reference in info.references if reference.role in ("backing", "parent")), None)
+    reason = reader.unreadable_reason()
+    result: dict[str, t.Any] = {
+        "format": info.format,
+        "subformat": info.subformat,
+        "virtual_size": info.virtual_size,
+        "file_size": reader.storage.size,
+        "actual_size": reader.storage.allocated(),
+        "cluster_size": info.cluster_size,
+        "compressed": info.compressed,
+        "encrypted": info.encrypted,
+        "dirty_flag": info.dirty,
+        "backing_filename": backing.name if backing else None,
+        "backing_filename_format": backing.format if backing else None,
+        "references": [dataclasses.asdict(reference) for reference in info.references],
+        "snapshots": info.snapshots,
+        "format_specific": info.format_specific,
+        "writer": info.writer,
+        "warnings": info.warnings,
+        "readable": reason is None,
+        "unreadable_reason": reason,
+        "layers": source.layers,
+        "disk_format": lookup(info.format).disk_format,
+        **describe_detection(source.detection),
+    }
+    if check and reason is None:
+        found = reader.check()
+        result["check"] = {"clean": found.clean, "corruptions": found.corruptions, "leaks": found.leaks}
+        if not found.corruptions:
+            result["allocation"] = dataclasses.asdict(survey(reader))
+    return result
+
+
+def describe_detection(found: Detection) -> dict[str, t.Any]:
+    """All formats that the content answers to, the best first; and those that contradict each other."""
+    return {
+        "matches": [
+            {"format": match.format, "category": match.category, "description": match.description, "confidence": match.confidence, "tool": match.tool}
+            for match in found.matches
+        ],
+        "ambiguous": [match.format for match in found.ambiguous],
+    }

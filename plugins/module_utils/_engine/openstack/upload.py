@@ -1,0 +1,37 @@
+# Copyright (c) 2026, vmimage.prep contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""What an upload to Glance has to say about an image, as far as image and package tell it."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..formats.registry import lookup
+from ..limits import GIB
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ..packages.ovf.package import Package
+
+
+def upload_facts(format_name: str, virtual_size: int, package: Package | None) -> dict[str, t.Any]:
+    """The arguments of an image's creation, in the words of Glance and of ``openstack.cloud.image``.
+
+    :param format_name: format of the file that is uploaded
+    :param virtual_size: guest bytes
+    :param package: where the disk comes from, if from one: it knows the machine
+    :return: disk_format, container_format, min_disk (GiB), min_ram (MiB, None if not known), properties, and where each
+        property comes from
+    """
+    system = package.system() if package is not None else None
+    proposed = package.proposed_properties(system) if package is not None and system is not None else {}
+    return {
+        "disk_format": lookup(format_name).disk_format,
+        "container_format": "bare",
+        "min_disk": -(-virtual_size // GIB),
+        "min_ram": system.memory_mib if system is not None else None,
+        "properties": {name: entry["value"] for name, entry in sorted(proposed.items())},
+        "property_sources": {name: entry["source"] for name, entry in sorted(proposed.items())},
+    }

@@ -1,0 +1,153 @@
+# Copyright (c) 2026, vmimage.prep contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""From an opened source to a finished image in a sink: verified before, while and after it is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import typing as t
+
+from .errors import CorruptImage, InvalidImage, SpaceError, UnsupportedImage, from_os_error
+from .formats.base import Reader, Target
+from .formats.detect import detect
+from .formats.registry import create_writer, open_reader
+from .progress import Progress, silent
+from .source import Source
+from .storage.file import FileStorage
+from .storage.sink import Sink
+from .transfer.compare import compare
+from .transfer.convert import convert, survey
+from .transfer.digest import verify_checksum
+
+@dataclasses.dataclass
+class Produced:
+    """What was written."""
+
+    virtual_size: int
+    """guest bytes, after padding to the target's unit"""
+    content: int
+    """guest bytes that were stored"""
+    checks: list[str] = dataclasses.field(default_factory=list)
+    """what was verified on the way, for a person to read"""
+    notes: list[str] = dataclasses.field(default_factory=list)
+    """what was done beyond copying the content"""
+
+
+def verify_source(source: Source, checksum: str | None, manifest: str, *, progress: Progress = silent) -> list[str]:
+    """Verify what says how the source has to be; before anything that comes from it counts.
+
+    :param checksum: of the file as it lies there, ``<algorithm>:<hexadecimal digest>``
+    :param manifest: of a package: ``require``, ``verify`` (if there is one) or ``ignore``
+    :return: what was verified, for a person to read
+    :raises IntegrityFailure: the bytes are not what they have to be
+    """
+    checks = []
+    if checksum is not None:
+        storage = FileStorage(source.path)
+        try:
+            verify_checksum(storage, checksum, progress=progress)
+        finally:
+            storage.close()
+        checks.append(f"the source has the {checksum.partition(':')[0]} checksum that was given")
+    if source.package is not None:
+        verified = source.package.verify_manifest(manifest, progress=progress)
+        if verified:
+            checks.append(f"the package's manifest agrees with {len(verified)} of its files")
+    return checks
+
+
+def produce(
+    source: Source,
+    target: Target,
+    sink: Sink,
+    *,
+    verify_content: bool = False,
+    progress: Progress = silent,
+    threads: int | None = None,
+) -> Produced:
+    """Write ``source`` as ``target`` into ``sink``, then open the result again and check it. The caller commits the sink.
+
+    :param verify_content: compare every guest byte of the result with the source, too
+    :raises UnsupportedImage: the content cannot be read, or the target cannot hold it
+    :raises SpaceError: the file system has no room
+    :raises CorruptImage: the source contradicts itself, or the result is not what was to be written
+    """
+    reader = source.reader
+    _require_same_kind(source, target)
+    check_space(reader, target, os.path.dirname(os.path.abspath(sink.name)))
+    writer = create_writer(target, sink, reader.virtual_size)
+    written = convert(reader, writer, progress=progress, threads=threads)
+    produced = Produced(writer.virtual_size, written)
+    produced.checks.append(f"all {reader.format} structures of the source lie inside the file")
+    if writer.virtual_size != reader.virtual_size:
+        produced.notes.append(f"the disk was padded with zeros from {reader.virtual_size} to {writer.virtual_size} bytes")
+    _verify(source, target, sink, produced, verify_content, progress)
+    return produced
+
+
+def _require_same_kind(source: Source, target: Target) -> None:
+    """Install media stay install media, and a disk does not become one."""
+    form = source.reader.format
+    if form == "iso" and target.format not in ("iso", "raw"):
+        raise UnsupportedImage(
+            "an ISO is install media, not a disk: it is uploaded as it is",
+            path=source.path,
+            hint="Ask for the format iso to copy it, or give src_format=raw to treat its bytes as a disk",
+        )
+    if target.format == "iso" and form != "iso":
+        raise UnsupportedImage(f"a disk in {form} format does not become an ISO", path=source.path)
+
+
+def check_space(reader: Reader, target: Target, folder: str) -> None:
+    """Refuse what certainly does not fit into a folder's file system.
+
+    Certain is only what an image format's own tables call data: a raw file's bytes may be zeros, which are left out,
+    and how far compression shrinks is not known. Both meet a full disk while writing, and leave nothing behind.
+
+    :raises SpaceError: fewer bytes are free than have to be written
+    """
+    if reader.format in ("raw", "iso") or target.compress:
+        return
+    needed = survey(reader).content
+    try:
+        found = os.statvfs(folder)
+    except OSError as error:
+        raise from_os_error(error, folder, "look at the file system") from error
+    free = found.f_bavail * found.f_frsize
+    if needed > free:
+        raise SpaceError(f"the result needs {needed} bytes, the file system has {free} free", path=folder, hint="Free some space or choose another folder")
+
+
+def _verify(source: Source, target: Target, sink: Sink, produced: Produced, verify_content: bool, progress: Progress) -> None:
+    storage = sink.reopen()
+    try:
+        _refuse_nested(source, target, detect(storage))
+        result = open_reader(target.format, storage)
+        survey(result)
+        if result.virtual_size != produced.virtual_size:
+            raise CorruptImage(f"the result shows {result.virtual_size} bytes instead of {produced.virtual_size}", path=sink.name)
+        produced.checks.append(f"the result was opened again as {target.format}, and its structures are sound")
+        if verify_content:
+            difference = compare(source.reader, result, progress=progress)
+            if difference is not None:
+                raise CorruptImage(f"the result is not what was to be written: {difference.reason}", path=sink.name)
+            produced.checks.append(f"all {source.reader.virtual_size} bytes that the guest sees are the same as in the source")
+    finally:
+        storage.close()
+
+
+def _refuse_nested(source: Source, target: Target, found: t.Any) -> None:
+    """A raw disk whose first bytes are another image format's would be opened as that format by the next tool (CVE-2015-5163)."""
+    if target.format != "raw" or source.reader.format == "raw":
+        return
+    nested = [match for match in found.matches if match.category == "disk" and match.format != "raw"]
+    if nested:
+        raise InvalidImage(
+            f"the guest's content is itself {nested[0].description}; written as raw, other tools would take it for that",
+            path=source.path,
+            hint="Convert to another format than raw, or take the inner image out first",
+        )

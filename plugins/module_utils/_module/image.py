@@ -1,0 +1,166 @@
+# Copyright (c) 2026, vmimage.prep contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""What image_info and image_convert do."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from .._engine.errors import ImageError, UnsupportedImage
+from .._engine.formats.base import Target, whole_sectors
+from .._engine.formats.registry import target
+from .._engine.inspect import describe
+from .._engine.openstack.upload import upload_facts
+from .._engine.produce import check_space, produce, verify_source
+from .._engine.source import Request, Source, detect_path, open_source, source_identity
+from .._engine.storage.file import FileStorage
+from .._engine.storage.sink import Sink
+from .._engine.transfer.compare import compare
+from .._engine.transfer.digest import digests
+from .destination import Destination
+from .run import Result
+
+
+def describe_image(module: AnsibleModule) -> Result:
+    """image_info."""
+    with open_source(_request(module)) as source:
+        if module.params["checksum"] or module.params["check"]:
+            verify_source(source, module.params["checksum"], module.params["manifest"])
+        return {"changed": False, **_facts(source, check=module.params["check"], key="image")}
+
+
+def convert_image(module: AnsibleModule) -> Result:
+    """image_convert."""
+    params = module.params
+    wanted = target(params["format"], params["subformat"], params["compress"], {key: str(value) for key, value in params["options"].items()})
+    asked = {key: params[key] for key in ("src", "src_format", "disk", "manifest", "checksum", "max_size", "iso_passthrough", "verify")}
+    identity = source_identity(params["src"])
+    if os.path.exists(params["dest"]) and os.path.samefile(params["src"], params["dest"]):
+        raise UnsupportedImage("src and dest are the same file", path=params["dest"], hint="Write to another file, then move it")
+    dest = Destination(module, {**asked, "source": identity, "target": dataclasses.asdict(wanted)})
+    result = dest.recall()
+    if result is None:
+        result = _convert(module, dest, wanted)
+    if params["checksums"] and not (module.check_mode and result["changed"]):
+        result["checksums"] = _checksums(dest.path, params["checksums"], result.get("checksums", {}))
+    return dest.finish(result)
+
+
+def _convert(module: AnsibleModule, dest: Destination, wanted: Target) -> Result:
+    params = module.params
+    with open_source(_request(module)) as source:
+        source.reader.require_readable()
+        if params["iso_passthrough"] and source.reader.format == "iso":
+            wanted = target("iso")
+        checks = verify_source(source, params["checksum"], params["manifest"])
+        before, reason = _reason_to_write(module, source, dest, wanted)
+        result: Result = {
+            "src": params["src"],
+            "changed": reason is not None,
+            "checks": checks,
+            "notes": [],
+            "openstack": upload_facts(wanted.format, source.reader.virtual_size, source.package),
+            **_facts(source, check=False, key="source"),
+        }
+        if reason is None:
+            result["checks"] = [*checks, f"all {source.reader.virtual_size} bytes that the guest sees are the same as in the source"]
+            return {**result, "msg": "dest has this content, format and variant already", "image": before}
+        if module.check_mode:
+            check_space(source.reader, wanted, os.path.dirname(os.path.abspath(dest.path)))
+            image: dict[str, t.Any] = {"format": wanted.format, "subformat": wanted.subformat, "virtual_size": source.reader.virtual_size}
+        else:
+
+            def write(sink: Sink) -> None:
+                produced = produce(source, wanted, sink, verify_content=params["verify"] == "content")
+                result.update(checks=checks + produced.checks, notes=produced.notes)
+
+            dest.replace(write)
+            image = _describe_dest(dest.path, wanted)
+        return {**result, "msg": reason, "image": image, "diff": {"before": before, "after": image}}
+
+
+def _reason_to_write(module: AnsibleModule, source: Source, dest: Destination, wanted: Target) -> tuple[dict[str, t.Any], str | None]:
+    """What is at dest (as image_info describes it), and why it has to be written; None when it has not. In rising cost."""
+    if not dest.exists:
+        return {}, "dest does not exist"
+    try:
+        with _open_dest(dest.path, wanted) as found:
+            image = describe(found)
+            if module.params["force"]:
+                return image, "force is set"
+            reason = _difference(image, wanted)
+            size = found.reader.virtual_size
+            if reason is None and size not in (source.reader.virtual_size, whole_sectors(source.reader.virtual_size)):
+                reason = f"dest has a virtual size of {size} bytes, the source one of {source.reader.virtual_size}"
+            if reason is None:
+                difference = compare(source.reader, found.reader)
+                reason = difference.reason if difference else None
+            return image, reason
+    except ImageError as error:
+        return {"readable": False, "unreadable_reason": str(error)}, f"dest cannot be kept: {error.message}"
+
+
+def _open_dest(path: str, wanted: Target) -> Source:
+    """What is at dest. Raw has no mark of its own: what is no other image format is taken for it."""
+    as_raw = wanted.format == "raw" and detect_path(path).best.reader in (None, "raw")
+    return open_source(Request(path, src_format="raw" if as_raw else None))
+
+
+def _describe_dest(path: str, wanted: Target) -> dict[str, t.Any]:
+    with _open_dest(path, wanted) as found:
+        return describe(found)
+
+
+def _difference(image: dict[str, t.Any], wanted: Target) -> str | None:
+    """In what dest's own description differs from what is wanted."""
+    if image["format"] != wanted.format:
+        return f"dest is {image['format']}, {wanted.format} wanted"
+    if wanted.subformat is not None and image["subformat"] != wanted.subformat:
+        return f"dest is {image['format']} {image['subformat']}, {wanted.subformat} wanted"
+    if not image["readable"]:
+        return f"dest can not stand alone: {image['unreadable_reason']}"
+    if image["compressed"] not in (None, wanted.compress):
+        return f"dest is {'' if image['compressed'] else 'not '}compressed"
+    for option, have in (("cluster_size", image["cluster_size"]), ("compat", image["format_specific"].get("compat"))):
+        want = wanted.options.get(option)
+        if want is not None and wanted.format == "qcow2" and _number(want) != _number(have):
+            return f"dest has {option} {have}, {want} wanted"
+    return None
+
+
+def _number(value: t.Any) -> str:
+    """``64K`` and 65536 are the same."""
+    text = str(value)
+    factor = {"K": 1 << 10, "M": 1 << 20}.get(text[-1:].upper())
+    return str(int(text[:-1]) * factor) if factor and text[:-1].isdigit() else text
+
+
+def _facts(source: Source, *, check: bool, key: str) -> Result:
+    facts: Result = {key: describe(source, check=check)}
+    if source.package is not None:
+        facts["package"] = source.package.describe()
+    return facts
+
+
+def _request(module: AnsibleModule) -> Request:
+    params = module.params
+    folder = os.path.dirname(os.path.abspath(params["dest"])) if params.get("dest") else module.tmpdir
+    return Request(params["src"], src_format=params["src_format"], disk=params["disk"], max_size=params["max_size"], spool_folder=folder)
+
+
+def _checksums(path: str, algorithms: list[str], known: dict[str, str]) -> dict[str, str]:
+    missing = [name for name in algorithms if name not in known]
+    if missing:
+        storage = FileStorage(path)
+        try:
+            known = {**known, **digests(storage, missing)}
+        finally:
+            storage.close()
+    return known

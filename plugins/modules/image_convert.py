@@ -1,0 +1,206 @@
+#!/usr/bin/python
+# Copyright (c) 2026, vmimage.prep contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: image_convert
+short_description: Convert a virtual machine image to another format
+version_added: 0.1.0
+description:
+  - Converts a disk image, a compressed disk image, or a disk inside an OVA or OVF package, to another format.
+  - Needs no C(qemu-img) on the managed node.
+  - The same content and options give the same bytes on every node; identifiers in the image are derived from its content.
+  - The module is changed only if O(dest) is missing, is of another format, variant or size, or shows the guest other bytes
+    than O(src). A file that was made by another tool but is what it should be is left alone.
+author:
+  - vmimage.prep contributors (@vmimage)
+extends_documentation_fragment:
+  - ansible.builtin.files
+  - vmimage.prep._source
+  - vmimage.prep._dest
+  - vmimage.prep._attributes
+  - vmimage.prep._attributes.files
+options:
+  format:
+    description: Format of O(dest).
+    type: str
+    choices:
+      raw: The guest's bytes as they are, in a sparse file.
+      qcow2: QEMU's format, version 3 unless O(options) say otherwise.
+      vmdk: VMware's format.
+      vdi: VirtualBox's format.
+      vhd: Virtual PC's format, used by Azure, Hyper-V and XenServer.
+      vpc: The same as V(vhd); C(qemu-img) calls it so.
+      vhdx: Hyper-V's format.
+      iso: An ISO 9660 image. It is copied as it is, and O(src) must be one.
+    default: qcow2
+  subformat:
+    description:
+      - Variant of O(format).
+      - For V(vmdk) V(monolithicSparse) (the default) or V(streamOptimized), for V(vdi), V(vhd) and V(vhdx) V(dynamic) (the
+        default) or V(fixed).
+    type: str
+  compress:
+    description:
+      - Store the content compressed.
+      - Possible with O(format=qcow2). V(streamOptimized) always is.
+    type: bool
+    default: false
+  options:
+    description:
+      - Further options of the format, with the names and meanings they have for C(qemu-img).
+      - For V(qcow2) C(compat) (V(1.1) or V(0.10)) and C(cluster_size); for V(vmdk) C(adapter_type) and C(hwversion);
+        for V(vhdx) C(block_size).
+    type: dict
+    default: {}
+  iso_passthrough:
+    description:
+      - Copy O(src) as it is when it is an ISO image, whatever O(format) says, instead of failing. An ISO is install media,
+        which OpenStack takes as such; it does not become a disk.
+    type: bool
+    default: false
+  verify:
+    description: How the result is verified before it takes its name.
+    type: str
+    choices:
+      structure: It is opened again, and all of its structures are walked.
+      content: All guest bytes are compared with O(src), too.
+    default: structure
+  checksums:
+    description: Checksums of O(dest) to return.
+    type: list
+    elements: str
+    choices: [md5, sha1, sha256, sha512]
+    default: []
+seealso:
+  - module: vmimage.prep.image_info
+  - module: openstack.cloud.image
+    description: Uploads the result.
+"""
+
+EXAMPLES = r"""
+- name: Make a raw disk into a qcow2 image
+  vmimage.prep.image_convert:
+    src: /srv/images/disk.raw
+    dest: /srv/images/disk.qcow2
+
+- name: Take the disk out of an OVA, compressed, with the checksums that Glance will show
+  vmimage.prep.image_convert:
+    src: /srv/images/appliance.ova
+    dest: /srv/images/appliance.qcow2
+    compress: true
+    verify: content
+    checksums: [md5, sha512]
+    mode: "0644"
+
+- name: Make an image for vSphere
+  vmimage.prep.image_convert:
+    src: /srv/images/disk.qcow2
+    dest: /srv/images/disk.vmdk
+    format: vmdk
+    subformat: streamOptimized
+"""
+
+RETURN = r"""
+msg:
+  description: Why O(dest) was written, or that nothing had to be done.
+  returned: success
+  type: str
+  sample: dest is vmdk, qcow2 wanted
+src:
+  description: The source.
+  returned: success
+  type: str
+dest:
+  description: The file.
+  returned: success
+  type: str
+image:
+  description: The image at O(dest), as M(vmimage.prep.image_info) describes it. In check mode what is known beforehand.
+  returned: success
+  type: dict
+source:
+  description: The image at O(src), as M(vmimage.prep.image_info) describes it.
+  returned: success
+  type: dict
+package:
+  description: The OVF package that O(src) is.
+  returned: when O(src) is a package
+  type: dict
+openstack:
+  description: What an upload of O(dest) to Glance has to say, as far as the image and its package tell it.
+  returned: success
+  type: dict
+  contains:
+    disk_format:
+      description: Glance's disk format.
+      type: str
+      sample: qcow2
+    container_format:
+      description: Glance's container format.
+      type: str
+      sample: bare
+    min_disk:
+      description: Smallest disk in GiB that a flavor needs.
+      type: int
+    min_ram:
+      description: Memory in MiB that the package asks for, if there is one.
+      type: int
+    properties:
+      description: Image properties that follow from the package's virtual hardware.
+      type: dict
+      sample: {"hw_disk_bus": "scsi", "hw_scsi_model": "lsilogic"}
+    property_sources:
+      description: Where each of the properties comes from.
+      type: dict
+checks:
+  description: What was verified on the way.
+  returned: success
+  type: list
+  elements: str
+notes:
+  description: What was done beyond copying the content, as padding to whole sectors.
+  returned: success
+  type: list
+  elements: str
+checksums:
+  description: Checksums of O(dest), by algorithm.
+  returned: when O(checksums) asks for any, not in check mode if O(dest) is to be written
+  type: dict
+  sample: {"md5": "0cc175b9c0f1b6a831c399e269772661"}
+backup_file:
+  description: Where the replaced file was kept.
+  returned: changed and if O(backup=true)
+  type: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._module.image import convert_image
+from ..module_utils._module.run import DESTINATION, SOURCE, run
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **SOURCE,
+            **DESTINATION,
+            "format": {"type": "str", "choices": ["raw", "qcow2", "vmdk", "vdi", "vhd", "vpc", "vhdx", "iso"], "default": "qcow2"},
+            "subformat": {"type": "str"},
+            "compress": {"type": "bool", "default": False},
+            "options": {"type": "dict", "default": {}},
+            "iso_passthrough": {"type": "bool", "default": False},
+            "verify": {"type": "str", "choices": ["structure", "content"], "default": "structure"},
+            "checksums": {"type": "list", "elements": "str", "choices": ["md5", "sha1", "sha256", "sha512"], "default": []},
+        },
+        add_file_common_args=True,
+        supports_check_mode=True,
+    )
+    run(module, convert_image)
+
+
+if __name__ == "__main__":
+    main()

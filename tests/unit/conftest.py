@@ -1,0 +1,121 @@
+# Copyright (c) 2026, vmimage.prep contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The judges: fixtures for the tools that are not ours, and for the corpora of real images.
+
+A tool that is missing skips its tests, but fails them where the environment variable CI is set. Imports nothing but
+pytest, as the engine's tests also run where there is no Ansible.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import select
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ORACLES = Path(os.environ.get("VMIMAGE_ORACLES", ROOT / ".cache/oracles/bin"))
+FIXTURES = {"qemu_img", "qemu_io", "qemu_img_system", "seven_zip", "oslo_inspector", "boot_qemu"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest looks at -m
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("oracle")
+
+
+def _missing(what):
+    if os.environ.get("CI"):
+        pytest.fail(f"{what}, and CI must not do without", pytrace=False)
+    pytest.skip(what)
+
+
+def _program(*names, first=None):
+    """Path of the first of these programs that is found, in the folder `first` or on PATH."""
+    path = os.environ.get("PATH", os.defpath)
+    for name in names:
+        found = shutil.which(name, path=f"{first}{os.pathsep}{path}" if first else path)
+        if found:
+            return found
+    return _missing(f"no {names[0]} here (tests/tools/oracles gets it)")
+
+
+@pytest.fixture(scope="session")
+def qemu_img():
+    """Path of qemu-img, version 10 or what else tests/tools/oracles found new enough."""
+    return _program("qemu-img", first=ORACLES)
+
+
+@pytest.fixture(scope="session")
+def qemu_io():
+    """Path of the qemu-io that goes with qemu_img."""
+    return _program("qemu-io", first=ORACLES)
+
+
+@pytest.fixture(scope="session")
+def qemu_img_system():
+    """Path of the distribution's own qemu-img."""
+    return _program("qemu-img")
+
+
+@pytest.fixture(scope="session")
+def seven_zip():
+    """Path of 7-Zip's command, a reader of disk images that owes nothing to QEMU."""
+    return _program("7zz", "7z")
+
+
+@pytest.fixture(scope="session")
+def oslo_inspector():
+    """The module by which Glance, Nova and Cinder judge an image."""
+    try:
+        return importlib.import_module("oslo_utils.imageutils.format_inspector")
+    except ImportError as error:
+        return _missing(f"no oslo.utils here ({error})")
+
+
+@pytest.fixture(scope="session")
+def boot_qemu():
+    """A function that boots an image and returns what it says on the serial line.
+
+    boot(image, driver, marker): `driver` is QEMU's name of the format. Fails when `marker` does not come in time.
+    """
+    qemu = _program("qemu-system-x86_64")
+
+    def boot(image, driver, marker, timeout=60):
+        # TCG always: a KVM that is there may still not work inside a virtual machine. -snapshot: the image stays as it is.
+        command = [qemu, "-nodefaults", "-no-user-config", "-machine", "q35", "-accel", "tcg", "-m", "256", "-display", "none", "-serial", "stdio"]
+        drive = f"if=virtio,format={driver},file={str(image).replace(',', ',,')}"
+        end = time.monotonic() + timeout
+        said = b""
+        with subprocess.Popen([*command, "-no-reboot", "-snapshot", "-drive", drive], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as guest:
+            try:
+                while marker.encode() not in said and time.monotonic() < end:
+                    if select.select([guest.stdout], [], [], 0.2)[0]:
+                        data = os.read(guest.stdout.fileno(), 65536)
+                        if not data:
+                            break
+                        said += data
+            finally:
+                guest.kill()
+        text = said.decode("ascii", "replace")
+        if marker not in text:
+            pytest.fail(f"{image} did not say {marker!r} within {timeout} s, but: {text[-500:]!r}", pytrace=False)
+        return text
+
+    return boot
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder with the corpora of real images, which lies beside a checkout or does not: CI included."""
+    folder = Path(os.environ.get("VMIMAGE_SHARED", ROOT.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"no corpora in {folder}")
+    return folder
