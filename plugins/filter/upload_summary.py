@@ -48,7 +48,7 @@ def upload_summary(result: t.Any) -> list[str]:
     lines = [
         _row("came in", f"{wrapped}{_format(source)}, {_size(source['virtual_size'])} disk, {_size(source['file_size'])} file"),
         _row("done", ("written: " if result["changed"] else "nothing: ") + result["msg"]),
-        *(_row("note", note) for note in result["notes"]),
+        *(_row("warning", warning) for warning in source["warnings"]),
         _row("came out", result["filename"]),
         _row("", f"{_format(image)}, {_size(image['virtual_size'])} disk" + (f", {_size(image['file_size'])} file" if "file_size" in image else "")),
         *(_row("check passed", check) for check in result["checks"]),

@@ -161,11 +161,6 @@ checks:
   returned: success
   type: list
   elements: str
-notes:
-  description: What was done beyond copying the content, as padding to whole sectors.
-  returned: success
-  type: list
-  elements: str
 checksums:
   description: Checksums of O(dest), by algorithm.
   returned: when O(checksums) asks for any, not in check mode if O(dest) is to be written

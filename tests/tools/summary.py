@@ -10,6 +10,8 @@ import json
 import pathlib
 import sys
 
+from noxfile import HERE, TARGETS
+
 WORDS = {"success": "passed", "skipped": "NOT RUN", "failed": "FAILED", "aborted": "FAILED"}
 
 report = pathlib.Path(sys.argv[1])
@@ -25,6 +27,10 @@ width = max(len(row[0]) for row in rows)
 print(f"\n{'part':{width}}  {'result':7}  seconds")
 for part, result, seconds, reason in rows:
     print(f"{part:{width}}  {result:7}  {seconds:>7}  {reason}".rstrip())
+missing = [python for python in TARGETS if python not in HERE]
 counts = {word: sum(row[1] == word for row in rows) for word in WORDS.values()}
 total = sum(int(row[2]) for row in rows)
-print(f"{'all':{width}}  {'':7}  {total:>7}\n\nparts: {counts['passed']} passed, {counts['FAILED']} failed, {counts['NOT RUN']} skipped")
+print(f"{'all':{width}}  {'':7}  {total:>7}\n")
+if missing:
+    print(f"NOT ON THIS MACHINE, so nothing above was checked with it: Python {', '.join(missing)}\n")
+print(f"parts: {counts['passed']} passed, {counts['FAILED']} failed, {counts['NOT RUN']} skipped")

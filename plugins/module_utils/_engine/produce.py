@@ -33,8 +33,6 @@ class Produced:
     """guest bytes that were stored"""
     checks: list[str] = dataclasses.field(default_factory=list)
     """what was verified on the way, for a person to read"""
-    notes: list[str] = dataclasses.field(default_factory=list)
-    """what was done beyond copying the content"""
 
 
 def verify_source(source: Source, checksum: str | None, manifest: str, *, progress: Progress = silent) -> list[str]:
@@ -83,8 +81,6 @@ def produce(
     written = convert(reader, writer, progress=progress, threads=threads)
     produced = Produced(writer.virtual_size, written)
     produced.checks.append(f"all {reader.format} structures of the source lie inside the file")
-    if writer.virtual_size != reader.virtual_size:
-        produced.notes.append(f"the disk was padded with zeros from {reader.virtual_size} to {writer.virtual_size} bytes")
     _verify(source, target, sink, produced, verify_content, progress)
     return produced
 

@@ -14,7 +14,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from .._engine.errors import ImageError, UnsupportedImage
-from .._engine.formats.base import Target, whole_sectors
+from .._engine.formats.base import Target
 from .._engine.formats.registry import target
 from .._engine.inspect import describe
 from .._engine.openstack.upload import upload_facts
@@ -65,7 +65,6 @@ def _convert(module: AnsibleModule, dest: Destination, wanted: Target) -> Result
             "src": params["src"],
             "changed": reason is not None,
             "checks": checks,
-            "notes": [],
             "openstack": upload_facts(wanted.format, source.reader.virtual_size, source.package),
             **_facts(source, check=False, key="source"),
         }
@@ -79,7 +78,7 @@ def _convert(module: AnsibleModule, dest: Destination, wanted: Target) -> Result
 
             def write(sink: Sink) -> None:
                 produced = produce(source, wanted, sink, verify_content=params["verify"] == "content")
-                result.update(checks=checks + produced.checks, notes=produced.notes)
+                result["checks"] = checks + produced.checks
 
             dest.replace(write)
             image = _describe_dest(dest.path, wanted)
@@ -97,7 +96,7 @@ def _reason_to_write(module: AnsibleModule, source: Source, dest: Destination, w
                 return image, "force is set"
             reason = _difference(image, wanted)
             size = found.reader.virtual_size
-            if reason is None and size not in (source.reader.virtual_size, whole_sectors(source.reader.virtual_size)):
+            if reason is None and size != source.reader.virtual_size:
                 reason = f"dest has a virtual size of {size} bytes, the source one of {source.reader.virtual_size}"
             if reason is None:
                 difference = compare(source.reader, found.reader)

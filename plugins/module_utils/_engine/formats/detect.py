@@ -31,10 +31,8 @@ HEAD = 65 * 2048
 TAIL = 1536
 """Bytes looked at from the end: a footer with what may stand behind it."""
 
-_FAMILIES = (("ova", "vagrant", "xva", "tar"), ("iso", "udf"))
-"""Names of one thing, the most telling first."""
-_DMG_PIECES = ("bzip2", "xz")
-"""A UDIF image begins with its first compressed piece (UDBZ, ULMO)."""
+_FAMILIES = (("ova", "vagrant", "xva", "tar"), ("iso", "udf"), ("dmg", "bzip2", "xz"))
+"""Names of one thing, the most telling first. A UDIF image begins with its first compressed piece (UDBZ, ULMO)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,8 +101,6 @@ def _rank(match: Match) -> tuple[int, int]:
 
 def _contradictions(heads: list[Match], trailers: list[Match], contents: list[Match]) -> list[Match]:
     """Formats of which only one can be meant."""
-    if any(match.format == "dmg" for match in trailers):
-        heads = [match for match in heads if match.format not in _DMG_PIECES]
     containers = heads + trailers
     meanings = {next((names[0] for names in _FAMILIES if match.format in names), match.description) for match in containers}
     if len(meanings) > 1:

@@ -86,9 +86,12 @@ class IsoReader(RawReader):
             raise CorruptImage(f"the ISO image's blocks of {block} bytes are not possible", path=storage.name, offset=FIRST + 128)
         self.volume_size: int = self.primary.volume_space_size * block
         """bytes that the volume says it has; the file may be longer (padding, an appended partition)"""
+        self._is_truncated = storage.size < self.volume_size
 
     def describe(self) -> ImageInfo:
         info = ImageInfo(self.format, self.virtual_size)
+        if self._is_truncated:
+            info.warnings.append(self._truncated().message)
         info.writer = _text(self.primary.application_identifier) or None
         tables = [match.format for match in content_matches(self._head, self.virtual_size) if match.format in PARTITION_TABLES]
         specific: dict[str, t.Any] = {
@@ -105,25 +108,23 @@ class IsoReader(RawReader):
             "hybrid": tables,
         }
         info.format_specific = specific
-        if self.volume_size > self.virtual_size:
-            info.warnings.append(self._truncated().message)
         if specific["el_torito"] and not tables:
             info.warnings.append("the image boots as a CD only, not as a disk: it has no partition table")
         return info
 
     def extents(self, start: int = 0, length: int | None = None) -> t.Iterator[Extent]:
-        if self.volume_size > self.virtual_size:
+        if self._is_truncated:
             raise self._truncated()
         return super().extents(start, length)
 
     def check(self) -> CheckResult:
-        return CheckResult([str(self._truncated())] if self.volume_size > self.virtual_size else [])
+        return CheckResult([str(self._truncated())] if self._is_truncated else [])
 
     def _truncated(self) -> CorruptImage:
         return CorruptImage(
-            f"the ISO image is truncated: its volume has {self.volume_size} bytes, the file {self.virtual_size}",
+            f"the ISO image is truncated: its volume has {self.volume_size} bytes, the file {self.storage.size}",
             path=self.storage.name,
-            offset=self.virtual_size,
+            offset=self.storage.size,
         )
 
     def _joliet(self) -> bool:

@@ -12,22 +12,22 @@ import typing as t
 from ..extents import DATA, HOLE, Extent
 from ..limits import KIB
 from ..storage.base import Storage
-from .base import ImageInfo, Reader, Writer, check_virtual_size
+from .base import ImageInfo, Reader, Writer, check_virtual_size, whole_sectors
 
 
 class RawReader(Reader):
-    """Any bytes. The exact length is the disk's size, also when it is no multiple of a sector."""
+    """Any bytes. A guest sees whole sectors: what is missing in the last one reads as zeros, as in qemu."""
 
     format = "raw"
 
     def __init__(self, storage: Storage) -> None:
         super().__init__(storage)
-        self.virtual_size = check_virtual_size(storage.size, storage.name)
+        self.virtual_size = check_virtual_size(whole_sectors(storage.size), storage.name)
 
     def describe(self) -> ImageInfo:
         info = ImageInfo(self.format, self.virtual_size)
-        if self.virtual_size % 512:
-            info.warnings.append("the size is no multiple of 512 bytes; other formats pad the last sector with zeros")
+        if self.virtual_size != self.storage.size:
+            info.warnings.append(f"the file has {self.storage.size} bytes, no multiple of 512: truncated? The last sector is padded with zeros")
         return info
 
     def extents(self, start: int = 0, length: int | None = None) -> t.Iterator[Extent]:

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import stat
 import typing as t
@@ -22,15 +21,16 @@ class FileStorage(Storage):
 
     :param path: the file; a symbolic link is followed unless ``beneath`` is set
     :param beneath: refuse a symbolic link as the last part of the path (for files that an image names)
+    :param descriptor: an open descriptor of the file, which is not closed with the storage; ``path`` is only its name then
     :raises AccessError: missing, not permitted, a folder, a FIFO, a socket or a character device
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, beneath: bool = False) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, beneath: bool = False, descriptor: int | None = None) -> None:
         self.name = os.fspath(path)
         # O_NONBLOCK: opening a FIFO must not wait for a writer.
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_NOFOLLOW if beneath else 0)
         try:
-            self._fd = os.open(self.name, flags)
+            self._fd = os.open(self.name, flags) if descriptor is None else os.dup(descriptor)
         except OSError as error:
             raise from_os_error(error, self.name, "open the file") from error
         except ValueError as error:  # a NUL in the name
@@ -122,14 +122,6 @@ class FileStorage(Storage):
     def fileno(self) -> int:
         """The open descriptor, for advice to the kernel and kernel copies."""
         return self._fd
-
-    def lock_shared(self) -> bool:
-        """Try to take a shared lock; False when a writer holds the file."""
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return True
-        except OSError:
-            return False
 
     def close(self) -> None:
         if self._fd >= 0:

@@ -55,17 +55,22 @@ class Sink:
 
     def _open(self) -> None:
         flags = os.O_RDWR | os.O_CLOEXEC
-        try:
-            self._fd = os.open(self._folder, flags | os.O_TMPFILE, self._mode)
-        except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
-                raise from_os_error(error, self._folder, "write in the folder") from error
-            self._part = _part_name(self.name)
+        # A nameless file gets its name through /proc, which a chroot may lack.
+        if os.path.isdir("/proc/self/fd"):
             try:
-                self._fd = os.open(self._part, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, self._mode)
-                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as failure:
-                raise from_os_error(failure, self._folder, "write in the folder") from failure
+                self._fd = os.open(self._folder, flags | os.O_TMPFILE, self._mode)
+                return
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
+                    raise from_os_error(error, self._folder, "write in the folder") from error
+        part = _part_name(self.name)
+        try:
+            self._fd = os.open(part, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, self._mode)
+            self._part = part
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self.discard()
+            raise from_os_error(error, self._folder, "write in the folder") from error
 
     def __enter__(self) -> Sink:
         return self
@@ -115,9 +120,7 @@ class Sink:
 
     def reopen(self) -> Storage:
         """The bytes written so far as a storage, for verification before they get the name."""
-        storage = FileStorage(f"/proc/self/fd/{self._fd}" if self._part is None else self._part)
-        storage.name = self.name
-        return storage
+        return FileStorage(self.name, descriptor=self._fd)
 
     def sync(self) -> None:
         """Have the bytes on the disk: after a power cut, the name must not point to a hole."""

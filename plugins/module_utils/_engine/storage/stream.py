@@ -152,8 +152,7 @@ class StreamStorage(Storage):
                 os.ftruncate(fd, position)
             except OSError as error:
                 raise from_os_error(error, self.name, "decompress into a temporary file") from error
-            self._spooled = FileStorage(f"/proc/self/fd/{fd}")
-            self._spooled.name = self.name
+            self._spooled = FileStorage(self.name, descriptor=fd)
             self.sequential = False
             self._resume(0)
             return self._spooled

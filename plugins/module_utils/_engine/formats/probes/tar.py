@@ -10,8 +10,10 @@ Only names: packages/ has the reader.
 
 from __future__ import annotations
 
+import re
 import typing as t
 
+from ...limits import KIB, MAX_VIRTUAL_SIZE
 from ...structure import Structure
 from .match import ARCHIVE, Match
 
@@ -28,8 +30,9 @@ HEADER = Structure(
     ("_", "250s"),
 )
 _MEMBERS = 32
-_NO_MEMBER = b"xgLK"
-"""typeflags of headers that belong to the member behind them"""
+_EXTENSION = 64 * KIB
+"""Most that is read of a header's extension"""
+_PAX_PATH = re.compile(rb"\n?[0-9]+ path=([^\n]*)\n")
 
 
 def tar_matches(read_at: t.Callable[[int, int], bytes]) -> list[Match]:
@@ -53,6 +56,7 @@ def tar_matches(read_at: t.Callable[[int, int], bytes]) -> list[Match]:
 def _member_names(read_at: t.Callable[[int, int], bytes]) -> t.Iterator[str]:
     """The last parts of the first members' names."""
     offset = 0
+    long_name = b""
     for _count in range(_MEMBERS):
         block = read_at(offset, HEADER.size)
         if len(block) < HEADER.size or not _is_header(block):
@@ -61,8 +65,14 @@ def _member_names(read_at: t.Callable[[int, int], bytes]) -> t.Iterator[str]:
         size = _number(header.size)
         if size is None:
             return
-        if header.typeflag not in _NO_MEMBER:
-            yield header.name.split(b"\0")[0].rstrip(b"/").split(b"/")[-1].decode("utf-8", "backslashreplace")
+        if header.typeflag in b"xgKL":  # they belong to the member behind them
+            extension = read_at(offset + HEADER.size, min(size, _EXTENSION))
+            path = _PAX_PATH.search(extension) if header.typeflag == b"x" else None
+            long_name = path.group(1) if path else extension if header.typeflag == b"L" else long_name
+        else:
+            name = (long_name or header.name).split(b"\0")[0]
+            yield name.rstrip(b"/").split(b"/")[-1].decode("utf-8", "backslashreplace")
+            long_name = b""
         offset += HEADER.size + -(-size // 512) * 512
 
 
@@ -75,9 +85,10 @@ def _is_header(block: bytes) -> bool:
 
 
 def _number(field: bytes) -> int | None:
-    """An octal number, or GNU's base-256; None when it is neither, or negative."""
+    """An octal number, or GNU's base-256; None when it is neither, negative, or no possible size."""
     if field[0] == 0x80:
-        return int.from_bytes(field[1:], "big")
+        number = int.from_bytes(field[1:], "big")
+        return number if number <= MAX_VIRTUAL_SIZE else None
     digits = field.strip(b" \0")
     if not digits or digits.strip(b"01234567"):
         return None

@@ -70,7 +70,7 @@ def text_matches(head: bytes, tail: bytes) -> list[Match]:
     if not _looks_like_text(head) or (tail and not head.startswith(_UTF16) and _NOT_TEXT.search(tail)):
         return []
     start = head[:4096].replace(_BOM, b"", 1).lstrip()
-    if start[:1] == b"<" and re.search(rb"<([a-z0-9]+:)?envelope[\s>/]", head[:16384], re.IGNORECASE):
+    if start[:1] == b"<" and re.search(rb"<([\w.-]+:)?envelope[\s>/]", head[:16384], re.IGNORECASE):
         return [Match("ovf", ARCHIVE, "an OVF descriptor", 95)]
     kind = next((name for pattern, name in _KINDS if pattern.match(start)), "a text file")
     return [Match("text", OTHER, kind, 80)]

@@ -20,6 +20,8 @@ from . import layout
 if t.TYPE_CHECKING:  # pragma: no cover
     from ...storage.sink import Sink
 
+_LEVEL = 5
+"""With a window of 4 KiB, level 6 (qemu-img's) takes a third longer and saves a thousandth"""
 _WRITE_TABLES = 1 * MIB
 """L2 tables are written in pieces of this many bytes"""
 
@@ -159,7 +161,7 @@ class CompressedQcow2Writer(Qcow2Writer):
         """
         if len(data) < self.unit:
             data = bytes(data) + bytes(self.unit - len(data))
-        packer = zlib.compressobj(zlib.Z_DEFAULT_COMPRESSION, zlib.DEFLATED, -12, 9)
+        packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, -12)
         packed = packer.compress(data) + packer.flush()
         return packed if len(packed) < self.unit else bytes(data)
 

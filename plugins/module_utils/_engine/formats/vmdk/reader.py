@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ...errors import CorruptImage, InvalidImage, LimitExceeded, printable
@@ -18,6 +19,7 @@ from . import descriptor as text
 from . import esx, layout
 from .sparse import SparseExtent
 
+_SIGN = re.compile(rb"disk\s*descriptor\s*file|createtype", re.IGNORECASE)
 _TEXT = bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100)) + b"\t\r\n"
 
 
@@ -49,9 +51,17 @@ class SparseReader(Reader):
         if header.descriptor_offset:
             start = header.descriptor_offset * SECTOR
             raw = storage.read_exact(start, header.descriptor_size * SECTOR, "the embedded descriptor")
-            self.descriptor = text.parse(raw, storage.name, start)
+            if raw.strip(b"\0"):  # qemu leaves the room for it empty in the parts of a split disk
+                self.descriptor = text.parse(raw, storage.name, start)
+        self._check_size()
         # A header without capacity only carries the descriptor of a disk in other files.
         self.virtual_size = self.extent.size or check_virtual_size(_sectors(self.descriptor) * SECTOR, storage.name)
+
+    def _check_size(self) -> None:
+        header, sectors = self.extent.header, _sectors(self.descriptor)
+        # VirtualBox rounds the header's size up to whole grains, but not the descriptor's; else both are the same.
+        if self._is_alone() and header.capacity not in (sectors, -(-sectors // header.grain_size) * header.grain_size):
+            raise CorruptImage(f"the header gives the disk {header.capacity} sectors, the descriptor {sectors}", path=self.storage.name, offset=12)
 
     def describe(self) -> ImageInfo:
         header, embedded = self.extent.header, self.descriptor
@@ -68,8 +78,8 @@ class SparseReader(Reader):
         )
         if embedded is None:
             return info
-        if self.extent.size and _sectors(embedded) != header.capacity:
-            info.warnings.append(f"the descriptor counts {_sectors(embedded)} sectors, the header {header.capacity}; the header counts")
+        if self._is_alone() and _sectors(embedded) != header.capacity:
+            info.warnings.append(f"the descriptor gives the disk {_sectors(embedded)} sectors, the header {header.capacity}, which counts")
         if any("/" in (line.name or "") for line in embedded.extents):
             info.warnings.append("the descriptor gives the file a name with a slash; OpenStack refuses such an image")
         if self.unreadable_reason() is None and (embedded.create_type or "").lower() != (info.subformat or "").lower():
@@ -96,7 +106,7 @@ class SparseReader(Reader):
 
     def unreadable_reason(self) -> str | None:
         if self.descriptor is None:
-            return "one of the files of a disk that is split into several; name the disk's descriptor instead (the small .vmdk file without -s001)"
+            return "a sparse extent without a descriptor: one of the files of a split disk (name the disk's descriptor, the small .vmdk, instead), or damaged"
         if not self._is_alone():
             return _elsewhere(self.descriptor)
         return _delta(self.descriptor) if self.descriptor.has_parent else None
@@ -109,9 +119,9 @@ class SparseReader(Reader):
 
     def check(self) -> CheckResult:
         result = super().check()
-        count = self.extent.tables.disagreements
+        count = self.extent.tables.rescued
         if count:
-            result.corruptions.append(f"{count} grain tables or their directory differ from the redundant copy; other readers may read wrong data")
+            result.corruptions.append(f"{count} grain tables are in only one of the two grain directories; other readers may read zeros in their place")
         return result
 
 
@@ -128,6 +138,8 @@ class DescriptorReader(Reader):
         end = raw.find(b"\0")
         if end >= 0 and raw[end:].strip(b"\0"):
             raise InvalidImage("other data follows the text: not a VMDK descriptor", path=storage.name, offset=end)
+        if not _SIGN.search(raw):
+            raise InvalidImage("a text, but not a VMDK descriptor", path=storage.name, offset=0)
         self.descriptor = text.parse(raw, storage.name)
         if self.descriptor.create_type is None or not self.descriptor.extents:
             raise CorruptImage("the VMDK descriptor names no createType or no extent", path=storage.name)
@@ -169,7 +181,8 @@ def _parent_references(descriptor: text.Descriptor) -> list[Reference]:
 def _elsewhere(descriptor: text.Descriptor) -> str:
     names = [printable(line.name) for line in descriptor.extents if line.name is not None]
     listed = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
-    return f"a VMDK of type {printable(descriptor.create_type or 'unknown')}: its data is not in this file but in {listed or 'no file'}, which is not supported yet"
+    kind = printable(descriptor.create_type or "unknown")
+    return f"a VMDK of type {kind}: its data is not in this file but in {listed or 'none'}, which is not supported yet"
 
 
 def _delta(descriptor: text.Descriptor) -> str:

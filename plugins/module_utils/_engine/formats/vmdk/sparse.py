@@ -45,8 +45,8 @@ class SparseExtent:
         header = self.header
         span = header.grain * layout.GTES_PER_GT
         for piece in self.tables.pieces(start // span, -(-end // span)):
-            base = piece.index * span
-            piece_end = min(base + piece.count * span, self.size)
+            base = piece.first * span
+            piece_end = min(base + piece.tables * span, self.size)
             if piece.raw is None:
                 yield Extent(base, piece_end - base, HOLE)
                 continue

@@ -18,13 +18,13 @@ import typing as t
 from ...errors import CorruptImage
 from ...limits import MIB, SECTOR
 from ...storage.base import Storage
-from .layout import GT_BYTES, GT_SECTORS, GTES_PER_GT, Header
+from .layout import GT_BYTES, GT_SECTORS, Header
 
 _RUN = MIB // GT_BYTES
 """Grain tables in a piece: 1 MiB of tables, 16 GiB of disk"""
 _ZEROS = bytes(_RUN * GT_BYTES)
 
-Entries = t.Union["array.array[int]", t.List[int]]
+_NONE = array.array("I")
 
 
 def little_endian(raw: bytes) -> array.array[int]:
@@ -38,9 +38,9 @@ def little_endian(raw: bytes) -> array.array[int]:
 class Piece(t.NamedTuple):
     """Consecutive grain tables."""
 
-    index: int
-    """of the first"""
-    count: int
+    first: int
+    """index in the directory"""
+    tables: int
     raw: bytes | None
     """their entries; None where nothing at all is allocated"""
     sector: int
@@ -50,8 +50,8 @@ class Piece(t.NamedTuple):
 class GrainTables:
     """Gives the grain tables of an extent in their order.
 
-    What one copy has lost (an entry that points outside of the file, or zeros) is taken from the other. Where both have
-    an entry they must agree, for nothing tells which one is right.
+    Where the grain directory is damaged (it lies outside of the file, or an entry of it does or is zero) the redundant one
+    is followed. Where both have a table its two copies must be equal, for nothing tells which one is right.
 
     :param storage: the extent's file
     :param header: its header
@@ -60,19 +60,17 @@ class GrainTables:
     def __init__(self, storage: Storage, header: Header) -> None:
         self._storage = storage
         self._header = header
-        self._primary: Entries | None = None
-        self._redundant: Entries = []
-        self.disagreements = 0
-        """tables so far whose two copies were not the same"""
+        self._primary: array.array[int] | None = None
+        self._redundant = _NONE
+        self.rescued = 0
+        """tables so far that only one of the two directories has"""
 
     def pieces(self, first: int, last: int) -> t.Iterator[Piece]:
         """The tables ``first`` to ``last`` (not included) in runs that are read in one piece.
 
         :raises CorruptImage: a table is lost, or the copies contradict each other
         """
-        if self._primary is None:
-            self._load()
-        primary, redundant = t.cast(Entries, self._primary), self._redundant
+        primary, redundant = self._directories()
         index = first
         while index < last:
             count = min(_run(primary, index, last), _run(redundant, index, last))
@@ -92,35 +90,41 @@ class GrainTables:
             raise CorruptImage(f"grain directory entry {index} points outside of the file", path=self._storage.name, offset=where)
         if not one or not other:
             if self._redundant:
-                self.disagreements += count
+                self.rescued += count
             sector = one or other or 0
             return Piece(index, count, self._read(sector, count), sector)
-        raw, copy = self._read(one, count), self._read(other, count)
-        if raw != copy:
-            raw = self._reconcile(raw or _ZEROS[: count * GT_BYTES], copy or _ZEROS[: count * GT_BYTES], one)
+        raw = self._read(one, count)
+        if raw != self._read(other, count):
+            raise CorruptImage(
+                f"grain tables {index} to {index + count - 1} are not the same as their redundant copies (at byte {other * SECTOR:#x})",
+                path=self._storage.name,
+                offset=one * SECTOR,
+                hint="The image was not closed cleanly, or is damaged; have its own program repair it",
+            )
         return Piece(index, count, raw, one)
 
-    def _load(self) -> None:
-        header = self._header
-        primary = self._directory(header.gd_offset)
-        redundant = self._directory(header.rgd_offset) if header.rgd_offset else None
-        if primary is None and redundant is None:
-            raise CorruptImage(
-                f"the grain directory (sector {header.gd_offset}) is not inside the file: truncated, or a damaged header",
-                path=self._storage.name,
-                offset=56,
-            )
-        if primary is None or (redundant is None and header.rgd_offset):
-            self.disagreements += 1
-        self._primary, self._redundant = (primary, redundant or []) if primary is not None else (redundant or [], [])
+    def _directories(self) -> tuple[array.array[int], array.array[int]]:
+        """Both grain directories; the second is empty where there is no redundant one, or it takes the first one's place."""
+        if self._primary is None:
+            header = self._header
+            primary = self._directory(header.gd_offset)
+            redundant = self._directory(header.rgd_offset) if header.rgd_offset else _NONE
+            if redundant is None or (primary is None and not redundant):
+                which, field = ("redundant grain directory", 48) if redundant is None else ("grain directory", 56)
+                raise CorruptImage(f"the {which} is not inside the file: truncated, or a damaged header", path=self._storage.name, offset=field)
+            if primary is None:
+                primary, redundant = redundant, _NONE
+                self.rescued += header.tables
+            self._primary, self._redundant = primary, redundant
+        return self._primary, self._redundant
 
-    def _directory(self, sector: int) -> Entries | None:
+    def _directory(self, sector: int) -> array.array[int] | None:
         size = self._header.tables * 4
         if sector < self._header.first_table or sector * SECTOR + size > self._storage.size:
             return None
         return little_endian(self._storage.read_exact(sector * SECTOR, size, "the grain directory"))
 
-    def _usable(self, entries: Entries, index: int, count: int) -> int | None:
+    def _usable(self, entries: array.array[int], index: int, count: int) -> int | None:
         """The sector of a run of tables; 0 where there are none; None where they cannot be there."""
         sector = entries[index] if entries else 0
         if sector and (sector < self._header.first_table or (sector + count * GT_SECTORS) * SECTOR > self._storage.size):
@@ -134,23 +138,8 @@ class GrainTables:
         raw = self._storage.read_exact(offset, length, "a grain table")
         return None if raw == _ZEROS[:length] else raw
 
-    def _reconcile(self, raw: bytes, copy: bytes, sector: int) -> bytes:
-        """Two copies of the same tables that are not the same, as one."""
-        one, other = little_endian(raw), little_endian(copy)
-        for at, (entry, second) in enumerate(zip(one, other)):
-            if entry != second:
-                if entry and second:
-                    raise CorruptImage(
-                        f"the grain tables contradict each other: entry {at % GTES_PER_GT} is {entry:#x}, in the redundant table {second:#x}",
-                        path=self._storage.name,
-                        offset=sector * SECTOR + at * 4,
-                    )
-                one[at] = entry or second
-        self.disagreements += 1
-        return little_endian(one.tobytes()).tobytes()
 
-
-def _run(entries: Entries, index: int, last: int) -> int:
+def _run(entries: array.array[int], index: int, last: int) -> int:
     """How many entries from ``index`` on are all zero, or those of tables that lie one behind the other (at most _RUN)."""
     most = min(last - index, _RUN)
     if not entries:

@@ -15,8 +15,18 @@ ENGINE = Path(__file__).resolve().parents[5] / "plugins/module_utils/_engine"
 FILES = sorted(path.relative_to(ENGINE).as_posix() for path in ENGINE.rglob("*.py"))
 
 # Bottom to top. Files that lie in no folder are the ground on which all stands, but for those named here.
-# Folders of one floor do not know each other.
-FLOORS = [{"storage"}, {"extents.py"}, {"formats"}, {"volumes"}, {"filesystems"}, {"guest"}, {"packages", "transfer", "openstack"}]
+# Those of one floor do not know each other.
+FLOORS = [
+    {"storage"},
+    {"extents.py"},
+    {"formats"},
+    {"volumes"},
+    {"filesystems"},
+    {"guest"},
+    {"packages", "transfer"},
+    {"source.py"},
+    {"inspect.py", "produce.py", "openstack"},
+]
 # Compression that is faster, or there at all, when a node happens to have it.
 ACCELERATORS = {"backports", "compression", "isal", "zlib_ng", "zstandard"}
 LIMIT = 500  # lines of a file that one can still read in one go
