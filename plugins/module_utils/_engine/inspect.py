@@ -42,7 +42,7 @@ def describe(source: Source, *, check: bool = False) -> dict[str, t.Any]:
         "snapshots": info.snapshots,
         "format_specific": info.format_specific,
         "writer": info.writer,
-        "warnings": info.warnings,
+        "warnings": [*info.warnings, *source.detection.notes],
         "readable": reason is None,
         "unreadable_reason": reason,
         "layers": source.layers,

@@ -32,7 +32,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .packages.ovf.package import Package, PackageDisk
 
 COMPRESSIONS = ("gzip", "xz", "bzip2", "zstd")
-IN_ORDER = ("raw", "iso")
+IN_ORDER = ("raw", "iso", "udf")
 """formats whose content lies in guest order: read from a compressed stream as it comes, without unpacking"""
 PACKAGES = ("ova", "ovf")
 

@@ -118,7 +118,7 @@ def _raw(head: bytes, size: int | None, contents: list[Match], notes: list[str])
         notes.append("the file is empty")
         return Match("raw", DISK, "an empty file", 0, reader="raw")
     if size is not None and size % SECTOR:
-        notes.append("the size is no multiple of 512 bytes")
+        notes.append("the size is no multiple of 512 bytes: truncated? The last sector is padded with zeros")
     if head.startswith(b"<<< ") and b"Disk Image >>>" in head[:64]:
         notes.append("it begins like a VDI image, but VDI's signature is missing")
     if contents:
@@ -177,9 +177,7 @@ def _require_plausible_raw(detection: Detection, storage: Storage, allow_raw: bo
         raise InvalidImage("the file is empty", path=storage.name)
     if not allow_raw:
         raise InvalidImage("no known disk image format fits the content", path=storage.name, hint="If it is a raw disk, declare the format raw")
-    if storage.size % SECTOR:
+    if storage.size < SECTOR:
         raise InvalidImage(
-            f"no known disk image format fits the content, and a raw disk does not have {storage.size} bytes (no multiple of {SECTOR})",
-            path=storage.name,
-            hint="Truncated? If it is a raw disk nevertheless, declare the format raw",
+            f"no known disk image format fits the content, and {storage.size} bytes are less than a disk's smallest, a sector of {SECTOR}", path=storage.name
         )

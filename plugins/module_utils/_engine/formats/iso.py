@@ -74,6 +74,7 @@ class IsoReader(RawReader):
 
     def __init__(self, storage: Storage) -> None:
         super().__init__(storage)
+        self.virtual_size = storage.size  # copied as it is: nothing is padded
         head = storage.read_at(0, _HEAD)
         self._head = head
         self._descriptors = list(_volume_descriptors(head))

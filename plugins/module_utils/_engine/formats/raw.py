@@ -25,10 +25,7 @@ class RawReader(Reader):
         self.virtual_size = check_virtual_size(whole_sectors(storage.size), storage.name)
 
     def describe(self) -> ImageInfo:
-        info = ImageInfo(self.format, self.virtual_size)
-        if self.virtual_size != self.storage.size:
-            info.warnings.append(f"the file has {self.storage.size} bytes, no multiple of 512: truncated? The last sector is padded with zeros")
-        return info
+        return ImageInfo(self.format, self.virtual_size)
 
     def extents(self, start: int = 0, length: int | None = None) -> t.Iterator[Extent]:
         position, end = self.range(start, length)

@@ -81,6 +81,8 @@ UNUSED = 0xFFFFFFFF
 
 BLOCK = 2 * MIB
 """The specification's usual block size."""
+MIN_BLOCK = 8 * SECTOR
+"""A byte of sector bitmap; on what is stored for less, readers do not agree."""
 MAX_DISK = 0xFF000000 * SECTOR
 """Largest disk, 2040 GiB: what Windows and qemu take; sector numbers of the table have 32 bits."""
 MAX_TABLE = 16 * MIB

@@ -28,6 +28,7 @@ from .layout import (
     HEADER_COOKIE,
     MAX_LOCATOR,
     MAX_TABLE,
+    MIN_BLOCK,
     PARENT_LOCATOR,
     TYPES,
     UNUSED,
@@ -77,6 +78,8 @@ class VhdReader(Reader):
         if self._footer.disk_type != FIXED:
             self._header = self._read_header()
             self._block = self._header.block_size
+            if self._block < MIN_BLOCK or self._block & (self._block - 1):
+                raise CorruptImage(f"VHD block size of {self._block} bytes is not a power of two of at least {MIN_BLOCK}", path=storage.name)
             self._blocks = -(-self.virtual_size // self._block)
             """table entries that the disk needs; there may be more"""
             self._bitmap = -(-self._block // SECTOR // 8 // SECTOR) * SECTOR
@@ -97,8 +100,6 @@ class VhdReader(Reader):
 
     def _check_table(self) -> None:
         header, name = t.cast(Fields, self._header), self.storage.name
-        if self._block < SECTOR or self._block & (self._block - 1):
-            raise CorruptImage(f"VHD block size of {self._block} bytes is not a power of two of at least {SECTOR}", path=name)
         if header.max_table_entries < self._blocks:
             raise CorruptImage(f"VHD of {self.virtual_size} bytes has a table for {header.max_table_entries} blocks of {self._block} bytes only", path=name)
         if 4 * self._blocks > MAX_TABLE:

@@ -101,7 +101,7 @@ class SparseExtent:
         # What does not shrink grows a little; qemu allows two grains, too.
         if not 0 < marker.size <= 2 * grain:
             raise CorruptImage(f"the grain marker gives a size of {marker.size} bytes", path=storage.name, offset=offset + 8)
-        storage.require(offset + len(raw), marker.size, f"the compressed data of guest offset {guest:#x}")
+        storage.require(offset + len(raw), marker.size, "a compressed grain")
         # Some writers compress the disk's last grain only as far as the disk goes, others fill it up.
         length = self._bounded(guest, grain)
         return Extent(guest, length, COMPRESSED, storage, offset + len(raw), Stored(ZLIB, marker.size, length, 0))

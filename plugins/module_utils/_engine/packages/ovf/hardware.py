@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import typing as t
 
 from .units import amount, integer
 from .xml import Element
@@ -161,7 +160,7 @@ def ovirt_interface(name: str) -> Controller | None:
 def _valid_items(section: Element, configuration: str | None) -> list[Element]:
     """The Items without conditions, and those of the configuration, which replace them; bounds are not hardware."""
     common: list[Element] = []
-    special: dict[tuple[str, str], Element] = {}
+    special: dict[tuple[str, str], list[Element]] = {}
     for item in section.find_all(*ITEMS):
         if item.get("bound") not in ("", "normal"):
             continue
@@ -169,9 +168,13 @@ def _valid_items(section: Element, configuration: str | None) -> list[Element]:
         if not conditions:
             common.append(item)
         elif configuration in conditions:
-            special[_key(item)] = item
-    folded = [special.pop(_key(item), item) for item in common]
-    return folded + list(special.values())
+            special.setdefault(_key(item), []).append(item)
+    folded: list[Element] = []
+    for item in common:
+        folded += special.pop(_key(item), [item])
+    for items in special.values():
+        folded += items
+    return folded
 
 
 def _key(item: Element) -> tuple[str, str]:
@@ -232,8 +235,3 @@ def _in_boot_order(drives: list[Drive]) -> list[Drive]:
         return explicit, first_of_bus[drive.controller.bus], drive.controller.address, drive.controller.order, address, drive.order
 
     return sorted(drives, key=key)
-
-
-def network_names(adapters: t.Iterable[Adapter]) -> list[str]:
-    """The networks that adapters connect to, each once, in order."""
-    return list(dict.fromkeys(adapter.network for adapter in adapters if adapter.network))

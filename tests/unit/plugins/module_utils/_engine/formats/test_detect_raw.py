@@ -101,7 +101,7 @@ def test_more_text():
 
 
 def test_unknown_content_is_raw_only_if_it_can_be():
-    for data, message in ((b"", "empty"), (NOISE[:1], "no multiple"), (NOISE[:511], "no multiple"), (NOISE[:1028], "1028 bytes")):
+    for data, message in ((b"", "empty"), (NOISE[:1], "1 bytes are less"), (NOISE[:511], "511 bytes are less")):
         storage = Memory(data)
         detection = detect(storage)
         assert (detection.best.format, len(detection.notes)) == ("raw", 1)

@@ -88,7 +88,7 @@ def read(image):
     return content_of(VhdReader(Memory(image)))
 
 
-@pytest.mark.parametrize("block", [512, 4096, 1 << 19, 4 << 20])
+@pytest.mark.parametrize("block", [4096, 1 << 19, 4 << 20])
 def test_block_sizes(block, tmp_path, qemu_img):
     image = tmp_path / "disk.vhd"
     image.write_bytes(dynamic(block=block))
@@ -104,11 +104,11 @@ def test_any_range_is_a_part_of_the_whole():
     chance = random.Random(11)
     entries = iter(range(100))
     chosen = [None if chance.random() < 0.4 else next(entries) for _block in range(100)]
-    reader = VhdReader(Memory(dynamic(chosen, 512)))
+    reader = VhdReader(Memory(dynamic(chosen)))
     whole = content_of(reader)
-    assert whole == expected(chosen, 512)
+    assert whole == expected(chosen)
     for _round in range(200):
-        start, length = chance.randrange(len(whole)), chance.randrange(5000)
+        start, length = chance.randrange(len(whole)), chance.randrange(40000)
         assert reader.read_at(start, length) == whole[start : start + length]
 
 
@@ -138,9 +138,10 @@ def test_a_footer_of_511_bytes(tmp_path, qemu_img):
     assert (tmp_path / "disk.raw").read_bytes() == content(8)
 
 
-@pytest.mark.parametrize(
-    "lost", [{"tail": b""}, {"tail": b"junk"}, {"tail": b"conectix" + bytes(504)}, {"head": bytes(512)}, {"head": b"conectix" + bytes(504)}]
-)
+DAMAGED = b"conectix" + bytes(504)
+
+
+@pytest.mark.parametrize("lost", [{"tail": b""}, {"tail": b"junk"}, {"tail": DAMAGED}, {"head": bytes(512)}, {"head": DAMAGED}])
 def test_one_of_two_footers_is_enough(lost):
     reader = VhdReader(Memory(dynamic(**lost)))
     assert content_of(reader) == expected()
@@ -150,7 +151,7 @@ def test_one_of_two_footers_is_enough(lost):
 def test_the_footer_for_detection():
     assert looks_like_footer(footer())
     assert not looks_like_footer(footer()[:511])
-    assert not looks_like_footer(b"conectix" + bytes(504))
+    assert not looks_like_footer(DAMAGED)
     assert not looks_like_footer(bytes(512))
     assert not looks_like_footer(footer()[:100] + b"\1" + footer()[101:])
 
@@ -200,7 +201,7 @@ BAD = {
     "no VHD": (bytes(4096), InvalidImage),
     "empty": (b"", InvalidImage),
     "footer damaged, fixed": (content(8) + footer(kind=2)[:100] + b"\1" + bytes(411), CorruptImage),
-    "both footers damaged": (dynamic(head=b"conectix" + bytes(504), tail=b"conectix" + bytes(504)), CorruptImage),
+    "both footers damaged": (dynamic(head=DAMAGED, tail=DAMAGED), CorruptImage),
     "fixed, cut": (content(7) + footer(kind=2), CorruptImage),
     "fixed, longer": (content(9) + footer(kind=2), CorruptImage),
     "fixed, footer in front": (footer(kind=2) + content(8), CorruptImage),
@@ -216,7 +217,7 @@ BAD = {
     "header checksum": (dynamic(dynamic_header=header()[:900] + b"\1" + bytes(123)), CorruptImage),
     "header version": (dynamic(dynamic_header=header(version=0x20000)), UnsupportedImage),
     "block size 0": (dynamic(dynamic_header=header(block=0)), CorruptImage),
-    "block size 256": (dynamic(dynamic_header=header(block=256)), CorruptImage),
+    "block size 2048": (dynamic(dynamic_header=header(block=2048)), CorruptImage),
     "block size 3*4096": (dynamic(dynamic_header=header(block=3 * 4096)), CorruptImage),
     "block size 2 GiB": (dynamic(dynamic_header=header(block=1 << 31)), CorruptImage),
     "table too small": (dynamic(dynamic_header=header(entries=7)), CorruptImage),
@@ -224,7 +225,7 @@ BAD = {
     "table behind the end": (dynamic(dynamic_header=header(table=1 << 63)), CorruptImage),
     "table on the header": (dynamic(dynamic_header=header(table=1024)), CorruptImage),
     "table on the footer": (dynamic(dynamic_header=header(table=0)), CorruptImage),
-    "table above the limit": (dynamic(head=footer(1 << 40), tail=footer(1 << 40), dynamic_header=header(entries=UNUSED, block=512)), LimitExceeded),
+    "table above the limit": (dynamic(head=footer(1 << 40), tail=footer(1 << 40), dynamic_header=header(entries=UNUSED, block=4096)), LimitExceeded),
     "block behind the end": (dynamic(table=[*GOOD[:7], 0xFFFFFFFE]), CorruptImage),
     "block on the footer": (dynamic(table=[*GOOD[:7], stored_at(4) + 1]), CorruptImage),
     "two entries, one block": (dynamic(table=[*GOOD[:6], GOOD[0], GOOD[7]]), CorruptImage),
@@ -282,8 +283,6 @@ def test_any_damage_gives_an_error_of_ours_or_content():
         (0, (0, 4, 17)),
         (20480, (301, 4, 17)),  # 10 MiB
         (83886, (986, 5, 17)),
-        (17 * 16 * 1024, (546, 16, 31)),  # one cylinder too many for 17 sectors per track
-        (31 * 16 * 1024, (508, 16, 63)),
         (65535 * 16 * 63 - 1, (65534, 16, 63)),
         (65535 * 16 * 63, (16191, 16, 255)),
         (1 << 33, MAXIMUM),

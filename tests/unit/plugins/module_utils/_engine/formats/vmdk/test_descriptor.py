@@ -9,6 +9,7 @@ import pytest
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.errors import CorruptImage, ImageError, InvalidImage, LimitExceeded, UnsupportedImage
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.formats.vmdk import descriptor
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.formats.vmdk.reader import open_vmdk
+from ansible_collections.vmimage.prep.plugins.module_utils._engine.identity import ContentIdentity
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.storage.base import Memory
 
 HEAD = '# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType="monolithicFlat"\n'
@@ -141,6 +142,18 @@ def test_the_error_says_where():
     with pytest.raises(ImageError) as caught:
         read(HEAD + "hello\n")
     assert caught.value.offset == len(HEAD)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "sectors", "cylinders", "heads"),
+    [("lsilogic", 1, 1, 255), ("buslogic", 255 * 63 + 1, 2, 255), ("lsilogic", 1 << 34, 65535, 255), ("ide", 16 * 63 * 5, 5, 16), ("ide", 1 << 34, 16383, 16)],
+)
+def test_geometry(adapter, sectors, cylinders, heads):
+    identity = ContentIdentity("test", sectors * 512)
+    found = descriptor.parse(descriptor.build("monolithicSparse", sectors, descriptor.Options(adapter, "7"), identity), "x.vmdk")
+    values = found.values
+    assert (values["ddb.geometry.cylinders"], values["ddb.geometry.heads"], values["ddb.geometry.sectors"]) == (str(cylinders), str(heads), "63")
+    assert (found.sectors, found.extents[0].name, found.has_parent) == (sectors, "disk.vmdk", False)
 
 
 def test_parse_ends_at_the_first_nul():

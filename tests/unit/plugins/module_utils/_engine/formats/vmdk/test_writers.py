@@ -144,6 +144,18 @@ def test_values_that_no_machine_knows_are_refused(tmp_path, subformat, options):
     assert not (tmp_path / "disk.vmdk").exists()
 
 
+def test_a_single_write_across_several_grain_tables(tmp_path, qemu_img):
+    size = 70 * MIB + 512  # a table covers 32 MiB
+    content = bytearray(random.Random(8).randbytes(MIB) * 71)[:size]
+    (tmp_path / "disk.raw").write_bytes(bytes(MIB) + content[MIB:])
+    with Sink(tmp_path / "disk.vmdk") as sink:
+        writer = registry.create_writer(registry.target("vmdk"), sink, size)
+        writer.write(MIB, memoryview(content)[MIB:])
+        writer.finish()
+        sink.commit()
+    run(qemu_img, "compare", "-f", "raw", "-F", "vmdk", tmp_path / "disk.raw", tmp_path / "disk.vmdk")
+
+
 @pytest.mark.parametrize("subformat", SUBFORMATS)
 def test_an_empty_disk_is_refused(tmp_path, subformat):
     with pytest.raises(UnsupportedImage, match="0 bytes"):

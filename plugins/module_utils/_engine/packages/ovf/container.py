@@ -1,0 +1,214 @@
+# Copyright (c) 2026, vmimage.prep contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""Where the files of a package lie: in a folder, or in a tar archive that is read in place.
+
+What a descriptor names is looked for here and nowhere else: nothing above the descriptor's folder, nothing behind a
+link, nothing on a network.
+"""
+
+from __future__ import annotations
+
+import abc
+import difflib
+import os
+import posixpath
+import re
+import typing as t
+import urllib.parse
+
+from ...errors import AmbiguousImage, CorruptImage, UnsafeReference, UnsupportedImage, from_os_error, printable
+from ...limits import MAX_ARCHIVE_MEMBERS
+from ...storage.base import Storage
+from ...storage.file import FileStorage
+from .. import tar
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+class Container(abc.ABC):
+    """Files by their normalised names: ``/`` between folders, no ``.`` or ``..``."""
+
+    path: str
+
+    @abc.abstractmethod
+    def names(self) -> list[str]:
+        """All files, in their order; of a folder only those directly in it."""
+
+    @abc.abstractmethod
+    def has(self, name: str) -> bool:
+        """Whether there is something of that name, be it a file or a trap."""
+
+    @abc.abstractmethod
+    def open(self, name: str) -> Storage:
+        """The bytes of a file that is there.
+
+        :raises UnsafeReference: it is a link or a device
+        :raises AmbiguousImage: there are two of that name
+        """
+
+    @abc.abstractmethod
+    def size(self, name: str) -> int:
+        """Bytes of a file that is there."""
+
+    def close(self) -> None:
+        """Free what is held."""
+
+
+class Folder(Container):
+    """A folder of the node's file system."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._names = _list(path)
+
+    def names(self) -> list[str]:
+        return self._names
+
+    def has(self, name: str) -> bool:
+        return os.path.lexists(os.path.join(self.path, name))
+
+    def open(self, name: str) -> Storage:
+        path = os.path.join(self.path, name)
+        root = os.path.realpath(self.path)
+        folder = os.path.realpath(os.path.dirname(path))
+        if os.path.islink(path) or os.path.commonpath([root, folder]) != root:
+            raise UnsafeReference("leads out of the package's folder, or is a symbolic link", path=path)
+        storage = FileStorage(path, beneath=True)
+        if storage.is_block_device:
+            storage.close()
+            raise UnsafeReference("is a device, not a file of the package", path=path)
+        return storage
+
+    def size(self, name: str) -> int:
+        path = os.path.join(self.path, name)
+        try:
+            return os.lstat(path).st_size
+        except OSError as error:
+            raise from_os_error(error, path, "look at the file") from error
+
+
+class Archive(Container):
+    """A tar archive. Member names are what an extraction into an empty folder would give."""
+
+    def __init__(self, storage: Storage) -> None:
+        """:raises ImageError: not a sound tar archive"""
+        self.path = storage.name
+        self._storage = storage
+        self._members: dict[str, list[tar.Member]] = {}
+        self.unsafe: list[str] = []
+        """names that lead out of the archive, which are not members of the package"""
+        for member in tar.read_index(storage):
+            name = inside(member.name.rstrip("/"))
+            if name is None:
+                self.unsafe.append(member.name)
+            elif name != "." and member.kind != tar.FOLDER:
+                self._members.setdefault(name, []).append(member)
+
+    def names(self) -> list[str]:
+        return list(self._members)
+
+    def has(self, name: str) -> bool:
+        return name in self._members
+
+    def duplicates(self) -> list[str]:
+        """Names that more than one member has."""
+        return [name for name, members in self._members.items() if len(members) > 1]
+
+    def open(self, name: str) -> Storage:
+        member = self._member(name)
+        return self._storage.window(member.offset, member.size, f"{self.path}!{name}")
+
+    def size(self, name: str) -> int:
+        return self._member(name).size
+
+    def _member(self, name: str) -> tar.Member:
+        members = self._members[name]
+        if len(members) > 1:
+            raise AmbiguousImage(f"the archive has {len(members)} members called {printable(name)!r}", path=self.path)
+        member = members[0]
+        if member.kind == tar.SPARSE:
+            raise UnsupportedImage(
+                f"archive member {printable(name)!r} is stored as a sparse file", path=self.path, hint="Pack it again without tar's option --sparse"
+            )
+        if member.kind != tar.DATA:
+            raise UnsafeReference(f"archive member {printable(name)!r} is no file, but a {member.kind}", path=self.path)
+        return member
+
+    def close(self) -> None:
+        self._storage.close()
+
+
+class MissingFile(CorruptImage):
+    """The descriptor names a file that the package does not have."""
+
+
+class RemoteFile(UnsafeReference):
+    """The descriptor names a file on a network."""
+
+
+def inside(name: str) -> str | None:
+    """The normalised form of a relative name; None when it leads out of the folder that it is relative to."""
+    if not name or name.startswith("/") or "\0" in name:
+        return None
+    normal = posixpath.normpath(name)
+    return None if normal == ".." or normal.startswith("../") else normal
+
+
+def resolve(container: Container, folder: str, href: str) -> tuple[str, bool]:
+    """The file that a descriptor or manifest means.
+
+    Programs write hrefs with and without percent escapes: the literal name is tried first, then the decoded one, then
+    the only one that differs in upper and lower case.
+
+    :param folder: the descriptor's folder in the container, empty for its top
+    :param href: as written
+    :return: the normalised name, and whether it is exact (False: only but for upper and lower case)
+    :raises UnsafeReference: it leads out of the package, or to a network
+    :raises MissingFile: there is no such file
+    :raises AmbiguousImage: only files that differ in case are there
+    """
+    candidates = list(dict.fromkeys((href, urllib.parse.unquote(href, errors="surrogateescape"))))
+    names = [inside(candidate) for candidate in candidates]
+    safe = [posixpath.join(folder, name) for name in names if name is not None]
+    for name in safe:
+        if container.has(name):
+            return name, True
+    if _URL.match(href):
+        raise RemoteFile(f"{printable(href)!r} is on a network, from where nothing is fetched", path=container.path)
+    if len(safe) < len(names):
+        raise UnsafeReference(
+            f"{printable(href)!r} leads out of the package's folder", path=container.path, hint="Only files beside the descriptor, or below it, are read"
+        )
+    wanted = {name.lower() for name in safe}
+    similar = [name for name in container.names() if name.lower() in wanted]
+    if len(similar) == 1:
+        return similar[0], False
+    if similar:
+        raise AmbiguousImage(f"there is no file {printable(href)!r}, but: {_list_of(similar)}", path=container.path)
+    near = _near(safe[0], container.names())
+    raise MissingFile(f"the package has no file {printable(href)!r}", path=container.path, hint=f"It has: {_list_of(near)}" if near else None)
+
+
+def _near(wanted: str, names: list[str]) -> list[str]:
+    """Names that may have been meant; the comparison is slow, so long names and lists go without."""
+    return difflib.get_close_matches(wanted, [name for name in names[:100] if len(name) < 256], n=3) if len(wanted) < 256 else []
+
+
+def ignored(name: str) -> bool:
+    """Whether a file is macOS's extra data (AppleDouble) about another."""
+    return posixpath.basename(name).startswith("._") or "__MACOSX" in name.split("/")[:-1]
+
+
+def _list_of(names: t.Iterable[str]) -> str:
+    return ", ".join(repr(printable(name)) for name in names)
+
+
+def _list(path: str) -> list[str]:
+    try:
+        names = sorted(os.listdir(path))
+    except OSError as error:
+        raise from_os_error(error, path, "list the folder") from error
+    return names[:MAX_ARCHIVE_MEMBERS]

@@ -1,0 +1,131 @@
+# Copyright (c) 2026, vmimage.prep contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""Manifests: the digests that a package's files must have.
+
+Source: DMTF DSP0243, "Integrity": ``SHA256(disk1.vmdk)= 0f3a…``. Programs also write spaces around the brackets,
+CRLF, empty lines, and different algorithms in one file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+import typing as t
+
+from ...errors import IntegrityFailure, printable
+from ...progress import Progress, silent
+from ...storage.base import Storage
+
+_LINE = re.compile(r"(SHA-?(?:1|224|256|384|512))\s*\((.+)\)\s*=\s*([0-9a-f]+)", re.IGNORECASE | re.ASCII)
+_PIECE = 4 << 20
+"""bytes read and hashed at a time"""
+
+
+class Entry(t.NamedTuple):
+    """A line of a manifest."""
+
+    file: str
+    """as written"""
+    algorithm: str
+    """hashlib's name"""
+    digest: str
+    """hexadecimal, lower case"""
+
+
+@dataclasses.dataclass
+class Manifest:
+    """A parsed manifest."""
+
+    file: str
+    entries: list[Entry]
+
+    @property
+    def algorithms(self) -> list[str]:
+        return sorted({entry.algorithm for entry in self.entries})
+
+
+@dataclasses.dataclass
+class Verified:
+    """What verifying a package's manifest found. All that was there agreed: what does not raises."""
+
+    files: list[str] = dataclasses.field(default_factory=list)
+    missing: list[str] = dataclasses.field(default_factory=list)
+    """listed, but not in the package"""
+    unlisted: list[str] = dataclasses.field(default_factory=list)
+    """in the package's References (or its descriptor), but not listed"""
+
+
+def parse_manifest(data: bytes, name: str) -> Manifest:
+    """Read a manifest.
+
+    :param data: the .mf file's bytes
+    :param name: for messages
+    :raises IntegrityFailure: a line that is no digest: what it was to protect cannot be verified
+    """
+    text = data.decode("utf-8-sig", "surrogateescape")
+    entries = []
+    for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1):
+        line = line.strip(" \t\0")
+        if not line:
+            continue
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise _bad_line(number, "is no SHA digest of a file", name)
+        algorithm = match[1].lower().replace("-", "")
+        if len(match[3]) != hashlib.new(algorithm).digest_size * 2:
+            raise _bad_line(number, f"has {len(match[3])} digits, which is not the length of a {match[1]} digest", name)
+        entries.append(Entry(match[2].strip(), algorithm, match[3].lower()))
+    return Manifest(name, entries)
+
+
+def _bad_line(number: int, what: str, name: str) -> IntegrityFailure:
+    return IntegrityFailure(f"line {number} of the manifest {what}", path=name, hint="Manifests can be ignored with manifest=ignore")
+
+
+def digests(storage: Storage, algorithms: t.Iterable[str], progress: t.Callable[[int], None]) -> dict[str, str]:
+    """The hexadecimal digests of all bytes of a storage, in one pass.
+
+    :param algorithms: hashlib's names
+    :param progress: told the bytes of each piece
+    """
+    hashes = {algorithm: hashlib.new(algorithm) for algorithm in algorithms}
+    for offset in range(0, storage.size, _PIECE):
+        data = storage.read_exact(offset, min(_PIECE, storage.size - offset), "a file that the manifest lists")
+        for found in hashes.values():
+            found.update(data)
+        progress(len(data))
+    return {algorithm: found.hexdigest() for algorithm, found in hashes.items()}
+
+
+def verify_files(files: t.Mapping[str, list[Entry]], open_file: t.Callable[[str], Storage], total: int, progress: Progress = silent) -> None:
+    """Compare files with what a manifest says, each in one pass.
+
+    :param files: normalised name → all entries about it
+    :param open_file: gives a file's bytes
+    :param total: bytes of all of them
+    :raises IntegrityFailure: a digest differs
+    """
+    done = 0
+
+    def count(length: int) -> None:
+        nonlocal done
+        done += length
+        progress("verify", done, total)
+
+    for name, entries in files.items():
+        storage = open_file(name)
+        try:
+            found = digests(storage, {entry.algorithm for entry in entries}, count)
+        finally:
+            storage.close()
+        for entry in entries:
+            if found[entry.algorithm] != entry.digest:
+                raise IntegrityFailure(
+                    f"{printable(name)!r} is not what the manifest says: its {entry.algorithm.upper()} is {found[entry.algorithm]}, not {entry.digest}",
+                    path=storage.name,
+                    hint="Fetch the package again",
+                )
