@@ -61,7 +61,5 @@ def zstd_decompressor(path: str) -> tuple[t.Callable[[], t.Any], type[Exception]
         try:
             from backports import zstd
         except ImportError:
-            raise UnsupportedImage(
-                "zstd compression needs Python 3.14 or the Python package backports.zstd on this node", path=path
-            ) from None
+            raise UnsupportedImage("zstd compression needs Python 3.14 or the Python package backports.zstd on this node", path=path) from None
     return zstd.ZstdDecompressor, zstd.ZstdError

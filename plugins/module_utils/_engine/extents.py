@@ -88,3 +88,24 @@ def merge(extents: t.Iterable[Extent]) -> t.Iterator[Extent]:
         last = extent
     if last is not None:
         yield last
+
+
+def skip_holes(extents: t.Iterable[Extent]) -> t.Iterator[Extent]:
+    """Where data lies in a hole of a sparse file it reads as zeros: say so, and nobody reads it.
+
+    For formats whose files have such holes: blocks of megabytes that are touched in parts, or written in advance.
+    """
+    for extent in extents:
+        storage = extent.storage
+        if extent.kind != DATA or storage is None or storage.allocated() >= storage.size:
+            yield extent
+            continue
+        moved = extent.start - extent.offset
+        position = extent.start
+        for offset, length in storage.data_ranges(extent.offset, extent.offset + extent.length):
+            if offset + moved > position:
+                yield Extent(position, offset + moved - position, HOLE)
+            yield Extent(offset + moved, length, DATA, storage, offset)
+            position = offset + moved + length
+        if position < extent.end:
+            yield Extent(position, extent.end - position, HOLE)

@@ -20,8 +20,9 @@ from .source import Source
 from .storage.file import FileStorage
 from .storage.sink import Sink
 from .transfer.compare import compare
-from .transfer.convert import convert, survey
+from .transfer.convert import Survey, convert, survey
 from .transfer.digest import verify_checksum
+
 
 @dataclasses.dataclass
 class Produced:
@@ -53,8 +54,8 @@ def verify_source(source: Source, checksum: str | None, manifest: str, *, progre
         checks.append(f"the source has the {checksum.partition(':')[0]} checksum that was given")
     if source.package is not None:
         verified = source.package.verify_manifest(manifest, progress=progress)
-        if verified:
-            checks.append(f"the package's manifest agrees with {len(verified)} of its files")
+        if verified is not None:
+            checks.append(f"the package's manifest agrees with {len(verified.files)} of its files")
     return checks
 
 
@@ -75,14 +76,25 @@ def produce(
     :raises CorruptImage: the source contradicts itself, or the result is not what was to be written
     """
     reader = source.reader
-    _require_same_kind(source, target)
-    check_space(reader, target, os.path.dirname(os.path.abspath(sink.name)))
+    found = require_possible(source, target, os.path.dirname(os.path.abspath(sink.name)))
     writer = create_writer(target, sink, reader.virtual_size)
-    written = convert(reader, writer, progress=progress, threads=threads)
+    written = convert(reader, writer, found=found, progress=progress, threads=threads)
     produced = Produced(writer.virtual_size, written)
     produced.checks.append(f"all {reader.format} structures of the source lie inside the file")
     _verify(source, target, sink, produced, verify_content, progress)
     return produced
+
+
+def require_possible(source: Source, target: Target, folder: str) -> Survey:
+    """All that can be known before anything is written.
+
+    :param folder: where the result is to lie
+    :raises ImageError: as :func:`produce`
+    """
+    _require_same_kind(source, target)
+    found = survey(source.reader)
+    _require_space(source.reader, target, folder, found)
+    return found
 
 
 def _require_same_kind(source: Source, target: Target) -> None:
@@ -98,7 +110,7 @@ def _require_same_kind(source: Source, target: Target) -> None:
         raise UnsupportedImage(f"a disk in {form} format does not become an ISO", path=source.path)
 
 
-def check_space(reader: Reader, target: Target, folder: str) -> None:
+def _require_space(reader: Reader, target: Target, folder: str, found: Survey) -> None:
     """Refuse what certainly does not fit into a folder's file system.
 
     Certain is only what an image format's own tables call data: a raw file's bytes may be zeros, which are left out,
@@ -108,14 +120,15 @@ def check_space(reader: Reader, target: Target, folder: str) -> None:
     """
     if reader.format in ("raw", "iso") or target.compress:
         return
-    needed = survey(reader).content
     try:
-        found = os.statvfs(folder)
+        room = os.statvfs(folder)
     except OSError as error:
         raise from_os_error(error, folder, "look at the file system") from error
-    free = found.f_bavail * found.f_frsize
-    if needed > free:
-        raise SpaceError(f"the result needs {needed} bytes, the file system has {free} free", path=folder, hint="Free some space or choose another folder")
+    free = room.f_bavail * room.f_frsize
+    if found.content > free:
+        raise SpaceError(
+            f"the result needs {found.content} bytes, the file system has {free} free", path=folder, hint="Free some space or choose another folder"
+        )
 
 
 def _verify(source: Source, target: Target, sink: Sink, produced: Produced, verify_content: bool, progress: Progress) -> None:

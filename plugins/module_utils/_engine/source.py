@@ -189,5 +189,3 @@ def _decompress(request: Request, storage: Storage, outer: Detection, stack: con
             raise from_os_error(error, folder, "unpack the compressed image there") from error
         stream.spool(spool.fileno(), progress=progress)
     return stream, found
-
-

@@ -36,7 +36,7 @@ class Structure:
         return self._struct.pack(*(fields[name] for name in self.names))
 
 
-class Fields(t.Dict[str, t.Any]):
+class Fields(dict[str, t.Any]):
     """The values of a structure, by the specification's names, as attributes."""
 
     def __getattr__(self, name: str) -> t.Any:

@@ -18,7 +18,7 @@ from .._engine.formats.base import Target
 from .._engine.formats.registry import target
 from .._engine.inspect import describe
 from .._engine.openstack.upload import upload_facts
-from .._engine.produce import check_space, produce, verify_source
+from .._engine.produce import produce, require_possible, verify_source
 from .._engine.source import Request, Source, detect_path, open_source, source_identity
 from .._engine.storage.file import FileStorage
 from .._engine.storage.sink import Sink
@@ -72,7 +72,7 @@ def _convert(module: AnsibleModule, dest: Destination, wanted: Target) -> Result
             result["checks"] = [*checks, f"all {source.reader.virtual_size} bytes that the guest sees are the same as in the source"]
             return {**result, "msg": "dest has this content, format and variant already", "image": before}
         if module.check_mode:
-            check_space(source.reader, wanted, os.path.dirname(os.path.abspath(dest.path)))
+            require_possible(source, wanted, os.path.dirname(os.path.abspath(dest.path)))
             image: dict[str, t.Any] = {"format": wanted.format, "subformat": wanted.subformat, "virtual_size": source.reader.virtual_size}
         else:
 

@@ -30,7 +30,7 @@ DESTINATION = {
 }
 """Options of a module that writes a file; doc_fragments/_dest.py documents them"""
 
-Result = t.Dict[str, t.Any]
+Result = dict[str, t.Any]
 
 
 def run(module: AnsibleModule, work: t.Callable[[AnsibleModule], Result]) -> None:

@@ -157,9 +157,7 @@ def _check_end(storage: Storage, offset: int, block: bytes, pending: _Pending, h
     if headers == 0:
         raise InvalidImage("not a tar archive: no member in it", path=storage.name)
     if block.strip(b"\0"):
-        raise CorruptImage(
-            f"the archive is cut in a member's header: {BLOCK - len(block)} bytes of it are missing", path=storage.name, offset=offset
-        )
+        raise CorruptImage(f"the archive is cut in a member's header: {BLOCK - len(block)} bytes of it are missing", path=storage.name, offset=offset)
     if pending.count:
         raise CorruptImage("the archive ends where a member is announced", path=storage.name, offset=offset)
 

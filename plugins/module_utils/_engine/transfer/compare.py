@@ -49,7 +49,7 @@ def compare(first: Reader, second: Reader, *, progress: Progress = silent, threa
     return None
 
 
-_Pair = t.Tuple[int, t.Optional[Cell], t.Optional[Cell]]
+_Pair = tuple[int, t.Optional[Cell], t.Optional[Cell]]
 
 
 def _pairs(first: Reader, second: Reader) -> t.Iterator[_Pair]:

@@ -56,18 +56,19 @@ def survey(reader: Reader) -> Survey:
     return found
 
 
-def convert(reader: Reader, writer: Writer, *, progress: Progress = silent, threads: int | None = None) -> int:
+def convert(reader: Reader, writer: Writer, *, found: Survey | None = None, progress: Progress = silent, threads: int | None = None) -> int:
     """Write the whole disk of ``reader`` with ``writer``.
 
     What reads as zeros is left out in multiples of the writer's unit, wherever it comes from: the same disk gives the
     same file. Reading, decoding, the search for zeros and compression run in threads; one thread writes.
 
+    :param found: the source's survey, if it was made already
     :param threads: None for one a processor; the result does not depend on it
     :return: guest bytes that were written
     :raises ImageError: whatever reader or writer find; the sink is then to be thrown away
     :raises BusyError: the source was changed meanwhile
     """
-    total = survey(reader).content
+    total = (found or survey(reader)).content
     threads = thread_count() if threads is None else threads
     done = written = 0
     buffers = Buffers()
@@ -85,9 +86,9 @@ def convert(reader: Reader, writer: Writer, *, progress: Progress = silent, thre
     return written
 
 
-_Piece = t.Tuple[int, t.Any, int]
+_Piece = tuple[int, t.Any, int]
 """guest offset, payload for the writer, guest bytes"""
-_Prepared = t.Tuple[Cell, bytearray, t.List[_Piece]]
+_Prepared = tuple[Cell, bytearray, list[_Piece]]
 
 
 def _tasks(reader: Reader, writer: Writer, buffers: Buffers) -> t.Iterator[t.Callable[[], _Prepared]]:

@@ -90,4 +90,6 @@ def verify_checksum(storage: Storage, text: str, *, progress: Progress = silent)
     algorithm, wanted = parse_checksum(text, storage.name)
     found = digests(storage, [algorithm], progress=progress)[algorithm]
     if found != wanted:
-        raise IntegrityFailure(f"the {algorithm} checksum is {found}, not {wanted}", path=storage.name, hint="Fetch the file again, or check the expected value")
+        raise IntegrityFailure(
+            f"the {algorithm} checksum is {found}, not {wanted}", path=storage.name, hint="Fetch the file again, or check the expected value"
+        )

@@ -133,7 +133,9 @@ class Qcow2Reader(Reader):
             else:
                 offset = entry & layout.OFFSET_MASK
                 if offset & (header.cluster_size - 1):
-                    raise CorruptImage(f"L2 table offset {offset:#x} is not aligned to a cluster", path=self.storage.name, offset=header.l1_table_offset + index * 8)
+                    raise CorruptImage(
+                        f"L2 table offset {offset:#x} is not aligned to a cluster", path=self.storage.name, offset=header.l1_table_offset + index * 8
+                    )
                 self._check_reserved(entry, layout.L1_RESERVED, header.l1_table_offset + index * 8, "L1")
                 first = (position - index * span) >> header.cluster_bits
                 last = (min(end, table_end) - index * span + header.cluster_size - 1) >> header.cluster_bits

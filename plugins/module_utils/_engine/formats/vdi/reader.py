@@ -11,7 +11,7 @@ import struct
 import typing as t
 
 from ...errors import CorruptImage, InvalidImage, LimitExceeded, UnsupportedImage, printable
-from ...extents import DATA, HOLE, Extent, merge
+from ...extents import DATA, HOLE, Extent, merge, skip_holes
 from ...extents import ZERO as ZERO_KIND
 from ...limits import SECTOR
 from ...storage.base import Storage
@@ -129,7 +129,7 @@ class VdiReader(Reader):
         if start < end:
             block = self._header.cbBlock
             runs = self._runs(start // block, -(-end // block))
-            yield from merge(self._extent(*run).clip(start, end) for run in runs)
+            yield from merge(skip_holes(self._extent(*run).clip(start, end) for run in runs))
 
     def check(self) -> CheckResult:
         result = super().check()

@@ -13,7 +13,7 @@ import uuid
 from bisect import bisect_left
 
 from ...errors import CorruptImage, LimitExceeded, UnsupportedImage, printable
-from ...extents import DATA, HOLE, Extent, merge
+from ...extents import DATA, HOLE, Extent, merge, skip_holes
 from ...limits import SECTOR
 from ...storage.base import Storage
 from ...structure import Fields
@@ -178,17 +178,9 @@ class VhdReader(Reader):
         self.require_readable()
         start, end = self.range(start, length)
         if start < end:
-            runs = self._fixed(start, end) if self._header is None else self._dynamic(start, end)
-            yield from merge(extent.clip(start, end) for extent in runs)
-
-    def _fixed(self, position: int, end: int) -> t.Iterator[Extent]:
-        for offset, size in self.storage.data_ranges(position, end):
-            if offset > position:
-                yield Extent(position, offset - position, HOLE)
-            yield Extent(offset, size, DATA, self.storage, offset)
-            position = offset + size
-        if position < end:
-            yield Extent(position, end - position, HOLE)
+            whole = [Extent(0, self.virtual_size, DATA, self.storage, 0)]
+            parts = whole if self._header is None else self._dynamic(start, end)
+            yield from merge(skip_holes(extent.clip(start, end) for extent in parts))
 
     def _dynamic(self, start: int, end: int) -> t.Iterator[Extent]:
         """The sector bitmaps are not asked: all writers seen set them whole, and all readers but one ignore them."""

@@ -12,7 +12,6 @@ link, nothing on a network.
 from __future__ import annotations
 
 import abc
-import difflib
 import os
 import posixpath
 import re
@@ -32,6 +31,7 @@ class Container(abc.ABC):
     """Files by their normalised names: ``/`` between folders, no ``.`` or ``..``."""
 
     path: str
+    _in_lower_case: dict[str, list[str]] | None = None
 
     @abc.abstractmethod
     def names(self) -> list[str]:
@@ -52,6 +52,14 @@ class Container(abc.ABC):
     @abc.abstractmethod
     def size(self, name: str) -> int:
         """Bytes of a file that is there."""
+
+    def in_any_case(self, name: str) -> list[str]:
+        """The files whose names differ from ``name`` in upper and lower case at most."""
+        if self._in_lower_case is None:
+            self._in_lower_case = {}
+            for there in self.names():
+                self._in_lower_case.setdefault(there.lower(), []).append(there)
+        return self._in_lower_case.get(name.lower(), [])
 
     def close(self) -> None:
         """Free what is held."""
@@ -182,19 +190,13 @@ def resolve(container: Container, folder: str, href: str) -> tuple[str, bool]:
         raise UnsafeReference(
             f"{printable(href)!r} leads out of the package's folder", path=container.path, hint="Only files beside the descriptor, or below it, are read"
         )
-    wanted = {name.lower() for name in safe}
-    similar = [name for name in container.names() if name.lower() in wanted]
+    similar = list(dict.fromkeys(found for name in safe for found in container.in_any_case(name)))
     if len(similar) == 1:
         return similar[0], False
     if similar:
         raise AmbiguousImage(f"there is no file {printable(href)!r}, but: {_list_of(similar)}", path=container.path)
-    near = _near(safe[0], container.names())
-    raise MissingFile(f"the package has no file {printable(href)!r}", path=container.path, hint=f"It has: {_list_of(near)}" if near else None)
-
-
-def _near(wanted: str, names: list[str]) -> list[str]:
-    """Names that may have been meant; the comparison is slow, so long names and lists go without."""
-    return difflib.get_close_matches(wanted, [name for name in names[:100] if len(name) < 256], n=3) if len(wanted) < 256 else []
+    there = [name for name in container.names()[:100] if posixpath.splitext(name)[1] == posixpath.splitext(href)[1]][:5]
+    raise MissingFile(f"the package has no file {printable(href)!r}", path=container.path, hint=f"It has: {_list_of(there)}" if there else None)
 
 
 def ignored(name: str) -> bool:

@@ -3,22 +3,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""What an OVF descriptor says: files, disks, systems; of OVF 0.9, 1.x, 2.x and oVirt's dialect alike.
+"""From an OVF descriptor to the model: of OVF 0.9, 1.x, 2.x and oVirt's dialect alike.
 
 Sources: DMTF DSP0243 (OVF 1.1 and 2.1) and DSP8023 (its schema); VirtualBox's and oVirt's writers for their dialects.
-Names of dataclass fields follow the schema.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 import re
 import typing as t
 
-from ...errors import AmbiguousImage, CorruptImage, InvalidImage, printable
+from ...errors import InvalidImage, LimitExceeded, printable
 from . import xml
 from .guest import GuestSystem, identify
-from .hardware import Hardware, read_hardware
+from .hardware import ITEMS, Hardware, read_hardware
+from .model import Configuration, Disk, Envelope, File, PackageWarning, Property, System
 from .units import amount, integer
 from .xml import Element
 
@@ -31,129 +31,12 @@ _WRITERS = (
     ("www.ibm.com/", "IBM"),
     ("www.vmware.com/", "VMware"),
 )
+MAX_ENTRIES = 10_000
+"""of each: files, disks, systems, properties, Items of a system"""
+
 _NO_COMPRESSION = ("", "identity")
+_Entry = t.TypeVar("_Entry")
 _PROPERTY = re.compile(r"\$\{(.+)\}")
-
-
-class PackageWarning(t.NamedTuple):
-    """Something that is wrong with a package, but does not stop one from using it."""
-
-    code: str
-    message: str
-    location: str
-
-
-@dataclasses.dataclass(frozen=True)
-class File:
-    """References/File: something that belongs to the package."""
-
-    id: str
-    href: str
-    size: int | None
-    """bytes, as the writer saw them; advice only"""
-    compression: str
-    """empty, or the name of a compression of the whole file: ``gzip``"""
-    chunk_size: int | None
-    """bytes: the file may be cut into pieces ``<href>.<9 digits>`` of this size"""
-
-
-@dataclasses.dataclass(frozen=True)
-class Disk:
-    """DiskSection/Disk."""
-
-    id: str
-    file_ref: str
-    """id of a File (oVirt: or its href); empty: a new, empty disk"""
-    capacity: int | None
-    """bytes; None when it cannot be told. The disk's own virtual size counts where it has a file"""
-    format: str
-    """the URI; never trusted"""
-    parent_ref: str
-    """the Disk that this one holds the differences to"""
-    interface: str
-    """oVirt: what the disk is attached to"""
-    boot: bool
-    """oVirt: the system boots from it"""
-
-
-@dataclasses.dataclass(frozen=True)
-class Property:
-    """ProductSection/Property: a setting for the guest."""
-
-    key: str
-    """``class.key.instance``"""
-    type: str
-    label: str
-    value: str | None
-    """the default in the chosen configuration; None when there is none, and for passwords always"""
-    password: bool
-    user_configurable: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class Configuration:
-    """DeploymentOptionSection/Configuration: a size that the package can be deployed in."""
-
-    id: str
-    label: str
-    default: bool
-
-
-@dataclasses.dataclass
-class System:
-    """VirtualSystem: a virtual machine."""
-
-    id: str
-    name: str
-    collection: list[str]
-    """ids of the collections around it, outermost first"""
-    hardware_version: str | None
-    """VirtualSystemType, as ``vmx-13``"""
-    firmware: str | None
-    """``bios`` or ``uefi``; None when the descriptor does not say"""
-    secure_boot: bool | None
-    os: GuestSystem
-    hardware: Hardware
-    properties: list[Property]
-
-    @property
-    def memory_mib(self) -> int | None:
-        return None if self.hardware.memory is None else -(-self.hardware.memory >> 20)
-
-
-@dataclasses.dataclass
-class Envelope:
-    """A whole descriptor."""
-
-    version: str
-    """``0.9``, ``1.x``, ``2.x`` or ``unknown``"""
-    writer: str | None
-    """the program whose vocabulary is used"""
-    files: list[File]
-    disks: list[Disk]
-    networks: list[str]
-    configurations: list[Configuration]
-    configuration: str | None
-    """the one whose hardware was read"""
-    systems: list[System]
-    warnings: list[PackageWarning]
-
-    def disk(self, disk_id: str) -> Disk | None:
-        """:raises CorruptImage: two disks have that id"""
-        found = [disk for disk in self.disks if disk.id == disk_id]
-        if len(found) > 1:
-            raise CorruptImage(f"the descriptor has {len(found)} disks with the id {printable(disk_id)!r}")
-        return found[0] if found else None
-
-    def file(self, file_ref: str) -> File | None:
-        """The File that a ``fileRef`` means: by id, or as oVirt writes it, by href.
-
-        :raises CorruptImage: two files have that id
-        """
-        found = [file for file in self.files if file.id == file_ref] or [file for file in self.files if file.href == file_ref]
-        if len(found) > 1:
-            raise CorruptImage(f"the descriptor has {len(found)} files with the id {printable(file_ref)!r}")
-        return found[0] if found else None
 
 
 def parse_envelope(data: bytes, name: str, configuration: str | None = None) -> Envelope:
@@ -192,6 +75,7 @@ class _EnvelopeReader:
         self._writer = _writer(document.namespaces, self._root.namespace)
         self._warnings: list[PackageWarning] = []
         self._configuration: str | None = None
+        self._properties: list[Property] = []
 
     def read(self, configuration: str | None) -> Envelope:
         root = self._root
@@ -202,22 +86,35 @@ class _EnvelopeReader:
             for child in section.find_all("Configuration")
         ]
         self._configuration = self._choose(configurations, configuration)
-        systems = list(self._systems(root, [], []))
-        properties = {(item.key, item.value) for system in systems for item in system.properties}
+        systems = self._bounded("systems", self._systems(root, []))
+        defaults: dict[str, set[str]] = {}
+        for item in self._properties:
+            if item.value is not None:
+                defaults.setdefault(item.key, set()).add(item.value)
+        files = (child for section in sections(root, "References") for child in section.find_all("File"))
+        disks = (child for section in sections(root, "DiskSection") for child in section.find_all("Disk"))
         return Envelope(
             version=version,
             writer=self._writer,
-            files=[self._file(child) for section in sections(root, "References") for child in section.find_all("File")],
-            disks=[self._disk(child, properties) for section in sections(root, "DiskSection") for child in section.find_all("Disk")],
+            files=self._bounded("files", (self._file(child) for child in files)),
+            disks=self._bounded("disks", (self._disk(child, defaults) for child in disks)),
             networks=[child.get("name") for section in sections(root, "NetworkSection") for child in section.find_all("Network")],
             configurations=configurations,
             configuration=self._configuration,
             systems=systems,
+            properties=self._properties,
             warnings=self._warnings,
         )
 
     def _warn(self, code: str, message: str, location: str) -> None:
         self._warnings.append(PackageWarning(code, message, f"{self._name}: {location}"))
+
+    def _bounded(self, what: str, entries: t.Iterable[_Entry]) -> list[_Entry]:
+        """Real packages have tens of them; what is counted here is compared with each other later."""
+        found = list(itertools.islice(entries, MAX_ENTRIES + 1))
+        if len(found) > MAX_ENTRIES:
+            raise LimitExceeded(f"the descriptor has more than {MAX_ENTRIES} {what}", path=self._name)
+        return found
 
     def _version(self) -> str:
         namespace = self._root.namespace
@@ -244,12 +141,12 @@ class _EnvelopeReader:
         compression = element.get("compression").strip().lower()
         return File(element.get("id"), element.get("href"), integer(size), "" if compression in _NO_COMPRESSION else compression, integer(chunk) or None)
 
-    def _disk(self, element: Element, properties: set[tuple[str, str | None]]) -> Disk:
+    def _disk(self, element: Element, defaults: dict[str, set[str]]) -> Disk:
         text = element.get("capacity").strip()
         reference = _PROPERTY.fullmatch(text)
         if reference is not None:
-            defaults = [value for key, value in properties if key == reference[1] and value]
-            text = defaults[0] if len(defaults) == 1 else ""
+            values = defaults.get(reference[1], set())
+            text = next(iter(values)) if len(values) == 1 else ""
         unit = element.get("capacityAllocationUnits") or "byte"
         capacity = amount(text, unit)
         disk_id = element.get("diskId")
@@ -269,17 +166,18 @@ class _EnvelopeReader:
             boot=_is_true(element.get("boot")),
         )
 
-    def _systems(self, parent: Element, collection: list[str], inherited: list[Property]) -> t.Iterator[System]:
+    def _systems(self, parent: Element, collection: list[str]) -> t.Iterator[System]:
         """The virtual systems below an element, those of collections included; depth is bounded by the parser."""
-        inherited = inherited + self._properties(parent)
+        self._read_properties(parent, collection[-1] if collection else "")
         for child in parent.children:
             kind = kind_of(child)
             if kind == "VirtualSystem":
-                yield self._system(child, collection, inherited)
+                yield self._system(child, collection)
             elif kind == "VirtualSystemCollection":
-                yield from self._systems(child, [*collection, child.get("id")], inherited)
+                yield from self._systems(child, [*collection, child.get("id")])
 
-    def _system(self, element: Element, collection: list[str], inherited: list[Property]) -> System:
+    def _system(self, element: Element, collection: list[str]) -> System:
+        self._read_properties(element, element.get("id"))
         hardware = sections(element, "VirtualHardwareSection")
         if len(hardware) > 1:
             self._warn("several_hardware_sections", "the first of several VirtualHardwareSections is used", f"VirtualSystem {printable(element.get('id'))}")
@@ -294,9 +192,12 @@ class _EnvelopeReader:
             firmware=firmware,
             secure_boot=secure_boot,
             os=self._operating_system(element),
-            hardware=read_hardware(section, self._configuration, _boot_order(element), ovirt=self._writer == "oVirt"),
-            properties=inherited + self._properties(element),
+            hardware=self._hardware(section, element),
         )
+
+    def _hardware(self, section: Element, system: Element) -> Hardware:
+        self._bounded("Items in a system", section.find_all(*ITEMS))
+        return read_hardware(section, self._configuration, _boot_order(system), ovirt=self._writer == "oVirt")
 
     def _operating_system(self, element: Element) -> GuestSystem:
         section = next(iter(sections(element, "OperatingSystemSection")), None)
@@ -310,14 +211,14 @@ class _EnvelopeReader:
             ovirt=self._writer == "oVirt",
         )
 
-    def _properties(self, element: Element) -> list[Property]:
-        found = []
+    def _read_properties(self, element: Element, scope: str) -> None:
         for section in sections(element, "ProductSection"):
             for child in section.find_all("Property"):
                 key = ".".join(filter(None, (section.get("class"), child.get("key"), section.get("instance"))))
                 password = _is_password(child)
-                found.append(
+                self._properties.append(
                     Property(
+                        scope=scope,
                         key=key,
                         type=child.get("type"),
                         label=child.child_text("Label"),
@@ -326,7 +227,8 @@ class _EnvelopeReader:
                         user_configurable=_is_true(child.get("userConfigurable")),
                     )
                 )
-        return found
+        if len(self._properties) > MAX_ENTRIES:
+            raise LimitExceeded(f"the descriptor has more than {MAX_ENTRIES} properties", path=self._name)
 
     def _value(self, element: Element) -> str | None:
         for child in element.find_all("Value"):
@@ -372,29 +274,7 @@ def _firmware(system: Element, section: Element) -> tuple[str | None, bool | Non
     return firmware, secure_boot
 
 
-def _boot_order(system: Element) -> list[str]:
-    """InstanceIDs of the disks in VMware's BootOrderSection, which stands in the system or in its hardware."""
-    return [element.get("instanceId") for element in system.walk() if element.tag == "BootOrderSection" and element.get("type") == "disk"]
-
-
-def choose_system(systems: list[System], wanted: str | int | None, path: str) -> System:
-    """The system that is meant: by id, by name, by its position from 0; None for the only one.
-
-    :raises AmbiguousImage: there are several, and none was named or several have the name
-    :raises InvalidImage: there is none, or none of that name
-    """
-    there = ", ".join(printable(system.id or system.name) for system in systems) or "none"
-    if wanted is None:
-        if len(systems) > 1:
-            raise AmbiguousImage(f"the package has {len(systems)} systems: {there}", path=path, hint="Name one of them")
-        found = systems
-    elif isinstance(wanted, int):
-        found = systems[wanted : wanted + 1] if wanted >= 0 else []
-    else:
-        found = [system for system in systems if system.id == wanted] or [system for system in systems if system.name == wanted]
-    if len(found) > 1:
-        raise AmbiguousImage(f"the package has {len(found)} systems called {printable(str(wanted))!r}", path=path, hint="Give the position instead")
-    if not found:
-        which = "" if wanted is None else f" {printable(str(wanted))!r}"
-        raise InvalidImage(f"the package has no virtual system{which}; it has: {there}", path=path)
-    return found[0]
+def _boot_order(system: Element) -> dict[str, int]:
+    """Positions of disks, by InstanceID, in VMware's BootOrderSections, which stand in the system or in its hardware."""
+    found = (element.get("instanceId") for element in system.walk() if element.tag == "BootOrderSection" and element.get("type") == "disk")
+    return {identity: position for position, identity in enumerate(dict.fromkeys(found))}

@@ -114,12 +114,12 @@ class Hardware:
     adapters: list[Adapter] = dataclasses.field(default_factory=list)
 
 
-def read_hardware(section: Element, configuration: str | None, boot_order: list[str], *, ovirt: bool) -> Hardware:
+def read_hardware(section: Element, configuration: str | None, boot_order: dict[str, int], *, ovirt: bool) -> Hardware:
     """Fold the Items that are valid in a deployment configuration into hardware.
 
     :param section: VirtualHardwareSection
     :param configuration: id of the deployment configuration; None when the package has none
-    :param boot_order: InstanceIDs in an explicit boot order (VMware)
+    :param boot_order: InstanceID → position in an explicit boot order (VMware)
     :param ovirt: oVirt wrote it: type 20 is a monitor there
     """
     found = Hardware()
@@ -207,14 +207,13 @@ def _controller(item: Element, kind: int, order: int) -> Controller:
     return Controller(bus, model, _LAST if address is None else address, order)
 
 
-def _drive(item: Element, boot_order: list[str], order: int) -> Drive:
+def _drive(item: Element, boot_order: dict[str, int], order: int) -> Drive:
     match = _HOST_RESOURCE.fullmatch(item.child_text("HostResource"))
     kind, reference = (match[1], match[2].strip()) if match else ("", item.child_text("HostResource"))
     identity = instance_id(item)
     address = item.child_text("AddressOnParent")
-    if identity in boot_order:
-        boot_index: int | None = boot_order.index(identity)
-    else:
+    boot_index = boot_order.get(identity)
+    if boot_index is None:
         boot_index = integer(item.child_text("BootOrder")) or None  # oVirt: 0 is "not at all"
     return Drive(identity, kind, reference, None, int(address) if _ADDRESS.fullmatch(address) else None, boot_index, order)
 

@@ -52,6 +52,7 @@ class Manifest:
 class Verified:
     """What verifying a package's manifest found. All that was there agreed: what does not raises."""
 
+    algorithms: list[str] = dataclasses.field(default_factory=list)
     files: list[str] = dataclasses.field(default_factory=list)
     missing: list[str] = dataclasses.field(default_factory=list)
     """listed, but not in the package"""

@@ -10,19 +10,22 @@ Sources: DMTF DSP0243, "OVF package"; the quirks of its writers are commented wh
 
 from __future__ import annotations
 
-import dataclasses
+import os
 import posixpath
 import typing as t
 
-from ...errors import AmbiguousImage, CorruptImage, ImageError, IntegrityFailure, InvalidImage, LimitExceeded, UnsafeReference, UnsupportedImage, printable
+from ...errors import AmbiguousImage, ImageError, IntegrityFailure, InvalidImage, LimitExceeded, UnsupportedImage, printable
 from ...limits import MAX_OVF
 from ...progress import Progress, silent
 from ...storage.base import Storage
 from ...storage.file import FileStorage
-from .container import Archive, Container, Folder, MissingFile, RemoteFile, ignored, resolve
-from .envelope import Disk, Envelope, File, PackageWarning, System, choose_system, parse_envelope
-from .hardware import Controller, Drive, ovirt_interface
+from .conformance import Located, examine
+from .container import Archive, Container, Folder, MissingFile, ignored, resolve
+from .disks import PackageDisk, system_disks
+from .envelope import parse_envelope
+from .facts import package_facts
 from .manifest import Entry, Manifest, Verified, parse_manifest, verify_files
+from .model import Envelope, File, PackageWarning, System, choose_system
 from .properties import proposed_properties
 
 OVA = "ova"
@@ -31,43 +34,6 @@ FOLDER = "folder"
 REQUIRE = "require"
 VERIFY = "verify"
 IGNORE = "ignore"
-
-_PADDING = "pad"
-"""oVirt aligns the disks with members of this name"""
-
-
-@dataclasses.dataclass
-class PackageDisk:
-    """A disk of a system, with all that the descriptor knows of it. Its own header knows better (size, format)."""
-
-    disk_id: str
-    file: str
-    """name in the package (as written, where no file is found); empty for a disk without a file"""
-    href: str
-    capacity: int | None
-    """bytes, by the descriptor"""
-    format: str
-    """URI, by the descriptor"""
-    compression: str
-    """of the file as a whole: empty or ``gzip``; :meth:`open` gives the bytes as they are stored"""
-    bus: str | None
-    controller: str | None
-    """the controller's model"""
-    address: int | None
-    boot: bool
-    """the first in boot order"""
-    _open: t.Callable[[], Storage]
-    problem: ImageError | None = None
-    """why it cannot be opened"""
-
-    def open(self) -> Storage:
-        """The file's bytes, in place. To be closed by the caller.
-
-        :raises ImageError: it is not there, not allowed, or in pieces
-        """
-        if self.problem is not None:
-            raise self.problem
-        return self._open()
 
 
 class Package:
@@ -84,12 +50,15 @@ class Package:
         self.writer = self.envelope.writer
         self.ovf_version = self.envelope.version
         self.systems = self.envelope.systems
-        self._manifest_name = self._beside(".mf")
+        self.manifest_file = self._beside(".mf")
         self._certificate = self._beside(".cert")
         self.signed = self._certificate is not None
         self.verified: Verified | None = None
         """what verify_manifest found, once it has run"""
-        self.warnings: list[PackageWarning] = [*self.envelope.warnings, *self._examine()]
+        self.located = [self._locate(file) for file in self.envelope.files]
+        """References/File with the name of each in the package"""
+        belonging = [name for name in (descriptor, self.manifest_file, self._certificate) if name is not None]
+        self.warnings: list[PackageWarning] = [*self.envelope.warnings, *examine(self.envelope, container, self.located, descriptor, belonging)]
 
     def __enter__(self) -> Package:
         return self
@@ -122,14 +91,7 @@ class Package:
         :param system: the system, or which; the only one when None
         """
         chosen = system if isinstance(system, System) else self.system(system)
-        found: dict[tuple[str, str], PackageDisk] = {}
-        for drive in chosen.hardware.drives:
-            disk = self._disk(drive)
-            found.setdefault((disk.disk_id, disk.href), disk)
-        in_order = sorted(found.values(), key=lambda disk: not disk.boot)
-        for position, disk in enumerate(in_order):
-            disk.boot = position == 0
-        return in_order
+        return system_disks(self.envelope, chosen, self._container, self._folder)
 
     def verify_manifest(self, policy: str = VERIFY, *, progress: Progress = silent) -> Verified | None:
         """Compare the files with the package's manifest.
@@ -146,22 +108,22 @@ class Package:
             if policy == REQUIRE:
                 raise IntegrityFailure("the package has no manifest, and one is required", path=self.path)
             return None
-        result = Verified()
+        result = Verified(manifest.algorithms)
         files = self._listed(manifest, result)
-        needed = [self.descriptor, *(name for _file, name, _problem in self._files() if name is not None)]
+        needed = [self.descriptor, *(located.name for located in self.located if located.name is not None)]
         result.unlisted = [name for name in dict.fromkeys(needed) if name not in files]
         if policy == REQUIRE and (result.missing or result.unlisted):
             name = printable((result.missing + result.unlisted)[0])
-            what = "lists {!r}, which the package does not have" if result.missing else "does not list {!r}"
-            raise IntegrityFailure(f"the manifest {what.format(name)}", path=self.path)
+            what = f"lists {name!r}, which the package does not have" if result.missing else f"does not list {name!r}"
+            raise IntegrityFailure(f"the manifest {what}", path=f"{self.path}!{manifest.file}")
         verify_files(files, self._container.open, sum(self._container.size(name) for name in files), progress)
         result.files = list(files)
+        self.verified = result
         for code, names, what in (
             ("manifest_missing_file", result.missing, "is listed in the manifest, but not in the package"),
             ("manifest_unlisted_file", result.unlisted, "is not listed in the manifest"),
         ):
             self.warnings += [PackageWarning(code, f"{printable(name)!r} {what}", manifest.file) for name in names]
-        self.verified = result
         return result
 
     def manifest(self) -> Manifest | None:
@@ -169,23 +131,18 @@ class Package:
 
         :raises IntegrityFailure: it cannot be understood
         """
-        if self._manifest_name is None:
+        if self.manifest_file is None:
             return None
-        return parse_manifest(self._read(self._manifest_name), self._manifest_name)
+        return parse_manifest(self._read(self.manifest_file), self.manifest_file)
 
     def describe(self) -> dict[str, t.Any]:
         """All facts, safe for JSON and for logs: no passwords, no control characters."""
-        from .facts import package_facts
-
         return package_facts(self)
 
     def proposed_properties(self, system: System | str | int | None = None) -> dict[str, dict[str, t.Any]]:
         """OpenStack image properties for a system, each with its source; see properties.py."""
-        return proposed_properties(self.envelope, system if isinstance(system, System) else self.system(system))
-
-    def files(self) -> list[tuple[File, str | None]]:
-        """References/File with the name of the file in the package; None where there is none to be read."""
-        return [(file, name) for file, name, _problem in self._files()]
+        chosen = system if isinstance(system, System) else self.system(system)
+        return proposed_properties(chosen, self.disks(chosen), self.writer)
 
     def _read(self, name: str) -> bytes:
         storage = self._container.open(name)
@@ -211,15 +168,56 @@ class Package:
             except MissingFile:
                 result.missing.append(entry.file)
                 continue
-            if name != self._manifest_name:  # some list themselves, with whatever digest
+            if name != self.manifest_file:  # some list themselves, with whatever digest
                 files.setdefault(name, []).append(entry)
         return files
 
-    def _files(self) -> list[tuple[File, str | None, ImageError | None]]:
-        found: list[tuple[File, str | None, ImageError | None]] = []
-        for file in self.envelope.files:
-            try:
-                found.append((file, resolve(self._container, self._folder, file.href)[0], None))
-            except ImageError as error:
-                found.append((file, None, error))
-        return found
+    def _locate(self, file: File) -> Located:
+        try:
+            return Located(file, *resolve(self._container, self._folder, file.href), None)
+        except ImageError as error:
+            return Located(file, None, False, error)
+
+
+def open_package(path: str, *, configuration: str | None = None) -> Package:
+    """Open a package: an OVA (a tar archive), a descriptor in its folder, or a folder with one descriptor.
+
+    :param configuration: id of the deployment configuration whose hardware is wanted; the package's default when None
+    :raises InvalidImage: no package
+    :raises AmbiguousImage: more than one descriptor
+    :raises ImageError: whatever else is wrong with it
+    """
+    if os.path.isdir(path):
+        folder = Folder(path)
+        return Package(path, folder, _descriptor(folder), configuration)
+    storage = FileStorage(path)
+    try:
+        if _is_xml(storage.read_at(0, 64)):
+            folder = Folder(os.path.dirname(path) or ".")
+            return Package(path, folder, os.path.basename(path), configuration)
+        archive = Archive(storage)
+        return Package(path, archive, _descriptor(archive), configuration)
+    except BaseException:
+        storage.close()
+        raise
+
+
+def _is_xml(start: bytes) -> bool:
+    for mark, encoding in ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):
+        if start.startswith(mark):
+            return start[len(mark) :].decode(encoding, "replace").lstrip().startswith("<")
+    return start.lstrip().startswith(b"<")
+
+
+def _descriptor(container: Container) -> str:
+    """The only .ovf file of a container."""
+    names = container.names()
+    found = [name for name in names if name.lower().endswith(".ovf") and not ignored(name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        there = ", ".join(repr(printable(name)) for name in found[:10])
+        raise AmbiguousImage(f"{len(found)} OVF descriptors: {there}", path=container.path, hint="A package has one")
+    if any(posixpath.basename(name) in ("metadata.json", "Vagrantfile") for name in names):
+        raise UnsupportedImage("is a Vagrant box without an OVF descriptor, which is not supported yet", path=container.path)
+    raise InvalidImage("is no OVF package: there is no .ovf file in it", path=container.path)

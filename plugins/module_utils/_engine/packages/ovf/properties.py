@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import typing as t
 
-from .envelope import Envelope, System, disk_controllers
+from .disks import PackageDisk
+from .model import System
 from .hardware import Adapter
 
 _DISK_BUSES = ("ide", "scsi", "sata", "virtio")
@@ -36,9 +37,11 @@ _VIF_MODELS = {
 _OVIRT_VIF_MODELS = {"1": "rtl8139", "2": "e1000", "3": "virtio", "6": "e1000e"}
 
 
-def proposed_properties(envelope: Envelope, system: System) -> dict[str, dict[str, t.Any]]:
+def proposed_properties(system: System, disks: list[PackageDisk], writer: str | None) -> dict[str, dict[str, t.Any]]:
     """Image properties that keep the guest's hardware as its descriptor has it.
 
+    :param disks: the system's, in boot order: an instance has one kind of bus in Nova, so the boot disk's is proposed
+    :param writer: the package's
     :return: property → ``value`` and ``source``, the part of the descriptor that says so
     """
     found: dict[str, dict[str, t.Any]] = {}
@@ -47,38 +50,22 @@ def proposed_properties(envelope: Envelope, system: System) -> dict[str, dict[st
         if value is not None:
             found[name] = {"value": value, "source": source}
 
-    propose("hw_disk_bus", *_disk_bus(envelope, system))
-    propose("hw_scsi_model", *_scsi_model(envelope, system))
-    propose("hw_vif_model", *_vif_model(system.hardware.adapters, _OVIRT_VIF_MODELS if envelope.writer == "oVirt" else _VIF_MODELS))
-    propose("hw_firmware_type", system.firmware, "firmware in VirtualHardwareSection")
-    if system.firmware == "uefi" and system.secure_boot:
-        propose("os_secure_boot", "required", "secure boot in VirtualHardwareSection")
-    operating_system = system.os
-    source = f"{operating_system.source} in OperatingSystemSection"
-    propose("architecture", operating_system.architecture, source)
-    propose("os_type", operating_system.type, source)
-    propose("os_distro", operating_system.distro, source)
+    if disks and disks[0].bus in _DISK_BUSES:
+        source = f"controller of the boot disk ({disks[0].controller or disks[0].bus})"
+        propose("hw_disk_bus", disks[0].bus, source)
+        propose("hw_scsi_model", _SCSI_MODELS.get(disks[0].controller or "") if disks[0].bus == "scsi" else None, source)
+    adapters = system.hardware.adapters
+    propose("hw_vif_model", _vif_model(adapters, _OVIRT_VIF_MODELS if writer == "oVirt" else _VIF_MODELS), "ResourceSubType of the network adapters")
+    propose("hw_firmware_type", system.firmware, "firmware of the virtual hardware")
+    propose("os_secure_boot", "required" if system.firmware == "uefi" and system.secure_boot else None, "secure boot of the virtual hardware")
+    source = f"{system.os.source} of the operating system ({system.os.confidence} confidence)"
+    propose("architecture", system.os.architecture, source)
+    propose("os_type", system.os.type, source)
+    propose("os_distro", system.os.distro, source)
     return found
 
 
-def _disk_bus(envelope: Envelope, system: System) -> tuple[str | None, str]:
-    """All disks of an instance hang on one kind of bus in Nova: the boot disk's is proposed."""
-    controllers = disk_controllers(envelope, system)
-    first = controllers[0] if controllers else None
-    bus = first.bus if first is not None and first.bus in _DISK_BUSES else None
-    return bus, f"controller {first.model or first.bus} of the boot disk" if first is not None else ""
-
-
-def _scsi_model(envelope: Envelope, system: System) -> tuple[str | None, str]:
-    controllers = disk_controllers(envelope, system)
-    first = controllers[0] if controllers else None
-    if first is None or first.bus != "scsi":
-        return None, ""
-    return _SCSI_MODELS.get(first.model or ""), f"controller {first.model} of the boot disk"
-
-
-def _vif_model(adapters: list[Adapter], known: t.Mapping[str, str]) -> tuple[str | None, str]:
+def _vif_model(adapters: list[Adapter], known: t.Mapping[str, str]) -> str | None:
     """The model of all adapters; none where they differ, or one is not known to Nova."""
     models = {next((known[name] for name in adapter.models if name in known), None) for adapter in adapters}
-    only = models.pop() if len(models) == 1 else None
-    return only, f"ResourceSubType of {len(adapters)} network adapter{'s' if len(adapters) > 1 else ''}"
+    return models.pop() if len(models) == 1 else None

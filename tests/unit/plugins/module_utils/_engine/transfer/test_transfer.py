@@ -115,11 +115,10 @@ def test_tasks_come_back_in_order_and_errors_at_their_place():
             raise ValueError(number)
         return number
 
-    seen = []
+    results = in_order([lambda n=n: task(n) for n in range(20)], 3)
+    assert [next(results) for _number in range(7)] == list(range(7))
     with pytest.raises(ValueError, match="7"):
-        for number in in_order([lambda n=n: task(n) for n in range(20)], 3):
-            seen.append(number)
-    assert seen == list(range(7))
+        next(results)
 
 
 def test_compare_tells_the_first_difference():

@@ -9,6 +9,7 @@ import json
 import random
 import resource
 import runpy
+import struct
 import subprocess
 
 import pytest
@@ -22,6 +23,7 @@ from ansible_collections.vmimage.prep.plugins.module_utils._engine.storage.sink 
 MIB = 1 << 20
 TIB = 1 << 40
 UNIT = 64 << 10
+FREE = 0xFFFFFFFF
 SUBFORMATS = ["dynamic", "fixed"]
 
 
@@ -90,7 +92,7 @@ def test_an_empty_disk(tmp_path, qemu_img, size, subformat):
     assert image.stat().st_blocks * 512 < 2 * MIB  # holes
     assert image.stat().st_size == (2 * MIB if size else MIB) + (size if subformat == "fixed" else 0)
     kinds = [(extent.length, extent.kind) for extent in VdiReader(FileStorage(image)).extents()]
-    assert kinds == ([(size, DATA if subformat == "fixed" else HOLE)] if size else [])
+    assert kinds == ([(size, HOLE)] if size else [])
 
 
 def test_a_size_of_no_sectors_is_padded(tmp_path, qemu_img):
@@ -100,14 +102,23 @@ def test_a_size_of_no_sectors_is_padded(tmp_path, qemu_img):
     assert (tmp_path / "back.raw").read_bytes() == b"x" * 1000 + bytes(24)
 
 
+def block_map(image, count):
+    return struct.unpack_from(f"<{count}I", image.read_bytes(), MIB)
+
+
 def test_blocks_are_appended_whole_in_the_order_of_the_guest(tmp_path):
     image = write(tmp_path / "disk.vdi", 9 * MIB, random_runs(9 * MIB))
-    extents = [(extent.start, extent.length, extent.offset) for extent in VdiReader(FileStorage(image)).extents() if extent.kind == DATA]
-    assert extents == [(0, 6 * MIB, 2 * MIB)]
+    assert block_map(image, 9) == (0, 1, 2, 3, 4, 5, FREE, FREE, FREE)
     assert image.stat().st_size == 8 * MIB
     image = write(tmp_path / "disk.vdi", 9 * MIB, [(2 * MIB, b"a" * UNIT), (8 * MIB + UNIT, b"b" * UNIT)])
+    assert block_map(image, 9) == (FREE, FREE, 0, FREE, FREE, FREE, FREE, FREE, 1)
+    assert image.stat().st_size == 4 * MIB
+
+
+def test_holes_of_the_file_are_holes_of_the_disk(tmp_path):
+    image = write(tmp_path / "disk.vdi", 9 * MIB, [(MIB + UNIT, b"a" * UNIT), (8 * MIB + UNIT, b"b" * UNIT)], "fixed")
     extents = [(extent.start, extent.length, extent.offset) for extent in VdiReader(FileStorage(image)).extents() if extent.kind == DATA]
-    assert extents == [(2 * MIB, MIB, 2 * MIB), (8 * MIB, MIB, 3 * MIB)]
+    assert extents == [(MIB + UNIT, UNIT, 3 * MIB + UNIT), (8 * MIB + UNIT, UNIT, 10 * MIB + UNIT)]
 
 
 def test_the_bytes_depend_on_the_content_alone(tmp_path):
@@ -143,7 +154,7 @@ def test_the_largest_disk_costs_little(tmp_path):
     image = write(tmp_path / "disk.vdi", 64 * TIB, [(64 * TIB - UNIT, b"x" * UNIT)])
     reader = VdiReader(FileStorage(image))
     assert reader.describe().virtual_size == 64 * TIB
-    assert [(extent.length, extent.kind) for extent in reader.extents()] == [(64 * TIB - MIB, HOLE), (MIB, DATA)]
+    assert [(extent.length, extent.kind) for extent in reader.extents()] == [(64 * TIB - UNIT, HOLE), (UNIT, DATA)]
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 128 << 10  # KiB
     image.unlink()
     with pytest.raises(LimitExceeded):

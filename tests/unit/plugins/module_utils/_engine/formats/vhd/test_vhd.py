@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import random
 import runpy
+import struct
 import subprocess
 
 import pytest
@@ -114,13 +115,16 @@ def test_a_size_of_no_sectors_is_padded(tmp_path, qemu_img):
 
 def test_blocks_are_whole_and_aligned(tmp_path):
     image = write(tmp_path / "disk.vhd", 13 * MIB, [(2 * MIB + UNIT, b"a" * UNIT), (12 * MIB, b"b" * MIB)])
-    data = [extent for extent in VhdReader(FileStorage(image)).extents() if extent.kind == DATA]
-    assert [(extent.start, extent.length) for extent in data] == [(2 * MIB, 2 * MIB), (12 * MIB, MIB)]
-    assert [extent.offset % 4096 for extent in data] == [0, 0]
-    assert image.stat().st_size == data[-1].offset + 2 * MIB + 512
-    bytes_of = image.read_bytes()
-    assert bytes_of[:512] == bytes_of[-512:]
-    assert [bytes_of[extent.offset - 512 : extent.offset] for extent in data] == [b"\xff" * 512] * 2
+    content = image.read_bytes()
+    table = struct.unpack_from(">7I", content, 1536)
+    assert [block for block, sector in enumerate(table) if sector != 0xFFFFFFFF] == [1, 6]
+    bitmaps = [table[1] * 512, table[6] * 512]
+    assert [(bitmap + 512) % 4096 for bitmap in bitmaps] == [0, 0]
+    assert [content[bitmap : bitmap + 512] for bitmap in bitmaps] == [b"\xff" * 512] * 2
+    assert len(content) == bitmaps[1] + 512 + 2 * MIB + 512
+    assert content[:512] == content[-512:]
+    extents = [(extent.start, extent.length, extent.offset) for extent in VhdReader(FileStorage(image)).extents() if extent.kind == DATA]
+    assert extents == [(2 * MIB + UNIT, UNIT, bitmaps[0] + 512 + UNIT), (12 * MIB, MIB, bitmaps[1] + 512)]
 
 
 @pytest.mark.parametrize("subformat", SUBFORMATS)
