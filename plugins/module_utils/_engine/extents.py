@@ -17,7 +17,7 @@ DATA = "data"
 ZERO = "zero"
 """The image says: reads as zeros."""
 HOLE = "hole"
-"""Nothing is allocated (and there is no backing image): reads as zeros."""
+"""Nothing is allocated, in a backing image neither: reads as zeros."""
 COMPRESSED = "compressed"
 """The bytes are (part of) one compressed unit at a host offset."""
 
@@ -88,6 +88,37 @@ def merge(extents: t.Iterable[Extent]) -> t.Iterator[Extent]:
         last = extent
     if last is not None:
         yield last
+
+
+def fill_holes(extents: t.Iterable[Extent], below: t.Callable[[int, int], t.Iterator[Extent]], end: int) -> t.Iterator[Extent]:
+    """An overlay's extents with the image below it in the place of their holes.
+
+    Both are walked once, side by side.
+
+    :param extents: the overlay's, in order
+    :param below: gives the extents of the image below from a guest offset on, for a length
+    :param end: where the image below ends, or what is asked for does; behind it holes stay holes
+    """
+    others: t.Iterator[Extent] | None = None
+    other: Extent | None = None
+    for extent in extents:
+        if extent.kind != HOLE or extent.start >= end:
+            yield extent
+            continue
+        position = extent.start
+        if others is None:
+            others = below(position, end - position)
+        while position < extent.end:
+            while other is None or other.end <= position:
+                other = next(others, None)
+                if other is None:
+                    break
+            if other is None:  # the image below is shorter
+                yield Extent(position, extent.end - position, HOLE)
+                break
+            part = other.clip(position, extent.end)
+            yield part
+            position = part.end
 
 
 def skip_holes(extents: t.Iterable[Extent]) -> t.Iterator[Extent]:

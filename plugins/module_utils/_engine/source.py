@@ -50,6 +50,8 @@ class Request:
     """largest guest disk that is accepted, bytes"""
     spool_folder: str | None = None
     """where a compressed image is unpacked that cannot be read in order; None: the folder for temporary files"""
+    references: str | None = None
+    """the folder where the other files that the image names may be read; None: such an image is refused"""
 
 
 @dataclasses.dataclass
@@ -96,6 +98,11 @@ def open_source(request: Request, *, progress: Progress = silent) -> Source:
             storage, found = _decompress(request, storage, found, stack, progress)
         reader = open_reader(require_disk(found, storage, declared=request.src_format), storage)
         require_size(reader, request.max_size)
+        if request.references is not None:
+            from .formats.chain import follow
+
+            follow(reader, storage, request.references)
+            stack.callback(reader.close)
         return Source(request.path, reader, found, layers, package, disk, stack.pop_all())
 
 

@@ -12,13 +12,14 @@ import dataclasses
 import typing as t
 
 from .. import codecs
-from ..errors import CorruptImage, LimitExceeded, UnsupportedImage
-from ..extents import COMPRESSED, DATA, Extent
+from ..errors import BusyError, CorruptImage, LimitExceeded, UnsupportedImage
+from ..extents import COMPRESSED, DATA, Extent, fill_holes, merge
 from ..limits import MAX_VIRTUAL_SIZE, SECTOR
 from ..storage.base import Storage
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ..storage.sink import Sink
+    from .chain import Files
 
 
 @dataclasses.dataclass
@@ -81,6 +82,10 @@ class Reader(abc.ABC):
     format: str
     virtual_size: int
     """bytes that the guest sees"""
+    parent: Reader | None = None
+    """the image that shows through where this one has nothing, when it was followed"""
+    followed: tuple[Storage, ...] = ()
+    """the other files that the image and all below it were given, when they were followed; see chain.py"""
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
@@ -92,6 +97,15 @@ class Reader(abc.ABC):
     def references(self) -> list[Reference]:
         """The other files that the image names."""
         return []
+
+    def follow(self, files: Files) -> None:
+        """Open the other files that the image names: the content can then be given, and ``unreadable_reason`` is silent.
+
+        Does nothing where there are none, or where the content cannot be given even with them.
+
+        :param files: opens them; see chain.py for what it raises
+        :raises CorruptImage: a file is there, and not the one that the image means
+        """
 
     def unreadable_reason(self) -> str | None:
         """Why the content cannot be given though the image can be described (encrypted, needs another file); or None."""
@@ -144,8 +158,23 @@ class Reader(abc.ABC):
         """Guest bytes; fewer than ``length`` only where the disk ends."""
         return b"".join(self.read_extent(extent) for extent in self.extents(offset, length))
 
+    def over_parent(self, extents: t.Iterator[Extent], end: int) -> t.Iterator[Extent]:
+        """Let the parent, where there is one, show through the holes of this image's own extents.
+
+        :param extents: those of a guest range in order, clipped to it
+        :param end: where that range ends (guest offset, bytes)
+        """
+        return extents if self.parent is None else merge(fill_holes(extents, self.parent.extents, min(end, self.parent.virtual_size)))
+
+    def require_unchanged(self) -> None:
+        """:raises BusyError: somebody has written to a file of the image since it was opened"""
+        for storage in (self.storage, *self.followed):
+            if storage.changed():
+                raise BusyError("the file was changed while it was read", path=storage.name, hint="Convert it when nobody writes to it")
+
     def close(self) -> None:
-        self.storage.close()
+        for storage in (self.storage, *self.followed):
+            storage.close()
 
 
 def _storage(extent: Extent) -> Storage:

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import typing as t
 
-from ..errors import BusyError, LimitExceeded
+from ..errors import LimitExceeded
 from ..extents import COMPRESSED, DATA, ZERO
 from ..formats.base import Reader, Writer
 from ..progress import Progress, silent
@@ -81,8 +81,7 @@ def convert(reader: Reader, writer: Writer, *, found: Survey | None = None, prog
         done += sum(extent.length for extent in cell.extents)
         progress("convert", done, total)
     writer.finish()
-    if reader.storage.changed():
-        raise BusyError("the file was changed while it was read", path=reader.storage.name, hint="Convert it when nobody writes to it")
+    reader.require_unchanged()
     return written
 
 

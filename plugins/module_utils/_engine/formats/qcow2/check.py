@@ -108,7 +108,7 @@ class _References:
                     sectors = (entry & (layout.COMPRESSED_FLAG - 1)) >> shift
                     length = (sectors + 1) * 512 - (offset & 511)
                     self._range(offset, min(length, storage.size - offset), "a compressed cluster")
-                elif entry & layout.OFFSET_MASK:
+                elif entry & layout.OFFSET_MASK and not header.incompatible_features & layout.DATA_FILE:
                     self._range(entry & layout.OFFSET_MASK, header.cluster_size, "a data cluster")
 
     def _range(self, offset: int, length: int, what: str) -> None:

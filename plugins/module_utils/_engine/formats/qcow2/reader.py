@@ -19,6 +19,8 @@ from ..base import CheckResult, ImageInfo, Reader, Reference
 from . import layout
 from .snapshots import read_snapshots
 
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ..chain import Files
 
 _TABLES_FOR_DESCRIPTION = 8
 
@@ -40,6 +42,8 @@ class Qcow2Reader(Reader):
         super().__init__(storage)
         self.header = layout.read_header(storage)
         self.virtual_size = self.header.size
+        self._data: Storage | None = None if self.header.incompatible_features & layout.DATA_FILE else storage
+        """where the data clusters are"""
         self._l1: array.array[int] | None = None
 
     def describe(self) -> ImageInfo:
@@ -77,13 +81,22 @@ class Qcow2Reader(Reader):
             found.append(Reference("data_file", self.header.data_file or "", "raw"))
         return found
 
+    def follow(self, files: Files) -> None:
+        header = self.header
+        if header.crypt_method or header.incompatible_features & layout.EXTENDED_L2:
+            return
+        if self._data is None and header.data_file:
+            self._data = files.open(header.data_file)
+        if header.backing_file is not None:
+            self.parent = files.image([header.backing_file], header.backing_format or None)
+
     def unreadable_reason(self) -> str | None:
         header = self.header
         if header.crypt_method:
             return f"the content is encrypted ({'LUKS' if header.crypt_method == 2 else 'AES'}); decrypt it with qemu-img first"
-        if header.incompatible_features & layout.DATA_FILE:
+        if self._data is None:
             return f"the data lies in another file, {header.data_file or 'which is not named'!r}"
-        if header.backing_file is not None:
+        if header.backing_file is not None and self.parent is None:
             return f"the image is an overlay; the rest of its data lies in the backing file {header.backing_file!r}"
         if header.incompatible_features & layout.EXTENDED_L2:
             return "extended L2 entries are not supported yet; rewrite the image with qemu-img convert -o extended_l2=off"
@@ -114,8 +127,7 @@ class Qcow2Reader(Reader):
     def extents(self, start: int = 0, length: int | None = None) -> t.Iterator[Extent]:
         self.require_readable()
         start, end = self.range(start, length)
-        for extent in merge(self._clusters(start, end)):
-            yield extent.clip(start, end)
+        yield from self.over_parent((extent.clip(start, end) for extent in merge(self._clusters(start, end))), end)
 
     def _clusters(self, start: int, end: int) -> t.Iterator[Extent]:
         """Runs that cover ``start`` to ``end``, beginning at a cluster and bounded by the disk."""
@@ -144,7 +156,8 @@ class Qcow2Reader(Reader):
 
     def _table(self, base: int, table_offset: int, first: int, last: int) -> t.Iterator[Extent]:
         """The clusters ``first`` to ``last`` of one L2 table whose guest range begins at ``base``."""
-        header, storage = self.header, self.storage
+        header, storage, data = self.header, self.storage, t.cast(Storage, self._data)
+        elsewhere = data is not storage
         bits, cluster = header.cluster_bits, header.cluster_size
         table = self._l2_table(table_offset)
         zero_allowed = header.version == 3
@@ -162,6 +175,8 @@ class Qcow2Reader(Reader):
                 continue
             where = table_offset + index * 8
             if entry & layout.COMPRESSED_FLAG:
+                if elsewhere:
+                    raise CorruptImage("a compressed cluster in an image whose data is in another file", path=storage.name, offset=where)
                 offset = entry & ((1 << shift) - 1)
                 sectors = (entry & (layout.COMPRESSED_FLAG - 1)) >> shift
                 if bits == 9 and offset >> 56:
@@ -181,7 +196,9 @@ class Qcow2Reader(Reader):
                 yield Extent(guest, self._bounded(guest, cluster), ZERO)
                 index += 1
                 continue
-            if not offset:
+            if elsewhere and offset != guest:
+                raise CorruptImage(f"the data of guest offset {guest:#x} is said to be at {offset:#x} of the data file", path=storage.name, offset=where)
+            if not offset and not elsewhere:
                 raise CorruptImage("an L2 entry has the COPIED flag but no offset", path=storage.name, offset=where)
             # Follow the run as long as the next entry is just the next cluster with the same flags: one extent, no loop above.
             run, expected = index + 1, entry + cluster
@@ -189,8 +206,8 @@ class Qcow2Reader(Reader):
                 run += 1
                 expected += cluster
             length = self._bounded(guest, (run - index) << bits)
-            storage.require(offset, length, f"the data of guest offset {guest:#x}")
-            yield Extent(guest, length, DATA, storage, offset)
+            data.require(offset, length, f"the data of guest offset {guest:#x}")
+            yield Extent(guest, length, DATA, data, offset)
             index = run
 
     def _bounded(self, guest: int, length: int) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import typing as t
 
 from ...errors import CorruptImage, printable
-from ...extents import Extent, merge
+from ...extents import Extent, merge, skip_holes
 from ...limits import MIB
 from ...storage.base import Storage
 from ..base import ImageInfo, Reader, Reference
@@ -94,5 +94,5 @@ class VhdxReader(Reader):
         self.require_readable()
         start, end = self.range(start, length)
         claims = bat.Claims(self.storage, self._areas)
-        for extent in merge(bat.walk(self.storage, self._bat, self.metadata, claims, start, end)):
-            yield extent.clip(start, end)
+        blocks = merge(bat.walk(self.storage, self._bat, self.metadata, claims, start, end))
+        yield from merge(skip_holes(extent.clip(start, end) for extent in blocks))

@@ -62,8 +62,9 @@ class VhdxWriter(Writer):
 
     def __init__(self, sink: Sink, virtual_size: int, target: Target) -> None:
         super().__init__(sink, virtual_size, target)
-        if virtual_size > MAX_SIZE:
-            raise UnsupportedImage(f"vhdx cannot hold a disk of {virtual_size} bytes ({MAX_SIZE} at most)", path=sink.name)
+        # qemu does not open an empty disk with the empty table that belongs to it.
+        if not 0 < virtual_size <= MAX_SIZE:
+            raise UnsupportedImage(f"vhdx cannot hold a disk of {virtual_size} bytes (from 1 to {MAX_SIZE})", path=sink.name)
         size = whole_sectors(virtual_size)
         fixed = target.subformat == "fixed"
         self._block_size = block_size(target.options["block_size"], size)

@@ -76,8 +76,7 @@ def _files(envelope: Envelope, container: Container, files: list[Located], descr
     for located in files:
         file, where = located.file, f"{descriptor}: File {printable(located.file.id)}"
         if located.name is None:
-            code = {MissingFile: "missing_file", RemoteFile: "remote_file", UnsafeReference: "unsafe_href"}.get(type(located.problem), "unusable_file")
-            yield PackageWarning(code, located.problem.message if located.problem else "", where)
+            yield PackageWarning(_problem_code(located.problem), located.problem.message if located.problem else "", where)
             continue
         if not located.exact:
             yield PackageWarning("href_differs_in_case", f"{printable(file.href)!r} is called {printable(located.name)!r} in the package", where)
@@ -89,6 +88,14 @@ def _files(envelope: Envelope, container: Container, files: list[Located], descr
         # oVirt gives the allocated size there, which it knows to be another.
         if file.size is not None and file.size != size and envelope.writer != "oVirt":
             yield PackageWarning("file_size_mismatch", f"{printable(file.href)!r} has {size} bytes, not {file.size}", where)
+
+
+def _problem_code(problem: ImageError | None) -> str:
+    if isinstance(problem, MissingFile):
+        return "missing_file"
+    if isinstance(problem, RemoteFile):
+        return "remote_file"
+    return "unsafe_href" if isinstance(problem, UnsafeReference) else "unusable_file"
 
 
 def _disks(envelope: Envelope, descriptor: str) -> t.Iterator[PackageWarning]:

@@ -11,6 +11,7 @@ Sources: DMTF DSP0243 (OVF 1.1 and 2.1) and DSP8023 (its schema); VirtualBox's a
 from __future__ import annotations
 
 import itertools
+import posixpath
 import re
 import typing as t
 
@@ -43,7 +44,7 @@ def parse_envelope(data: bytes, name: str, configuration: str | None = None) -> 
     """Read a descriptor.
 
     :param data: the .ovf file's bytes
-    :param name: for messages and the warnings' locations
+    :param name: the file, or ``archive!member``, for messages
     :param configuration: id of a deployment configuration; the package's default when None
     :raises InvalidImage: not an OVF descriptor, or it has no such configuration
     :raises UnsupportedImage: it has a DTD
@@ -72,10 +73,13 @@ class _EnvelopeReader:
     def __init__(self, document: xml.Document, name: str) -> None:
         self._root = document.root
         self._name = name
+        self._short = posixpath.basename(name.rpartition("!")[2])
         self._writer = _writer(document.namespaces, self._root.namespace)
         self._warnings: list[PackageWarning] = []
         self._configuration: str | None = None
         self._properties: list[Property] = []
+        self._defaults: dict[str, set[str]] = {}
+        """by the qualified key and, as capacities name them without class and instance, by the bare one"""
 
     def read(self, configuration: str | None) -> Envelope:
         root = self._root
@@ -87,17 +91,13 @@ class _EnvelopeReader:
         ]
         self._configuration = self._choose(configurations, configuration)
         systems = self._bounded("systems", self._systems(root, []))
-        defaults: dict[str, set[str]] = {}
-        for item in self._properties:
-            if item.value is not None:
-                defaults.setdefault(item.key, set()).add(item.value)
         files = (child for section in sections(root, "References") for child in section.find_all("File"))
         disks = (child for section in sections(root, "DiskSection") for child in section.find_all("Disk"))
         return Envelope(
             version=version,
             writer=self._writer,
             files=self._bounded("files", (self._file(child) for child in files)),
-            disks=self._bounded("disks", (self._disk(child, defaults) for child in disks)),
+            disks=self._bounded("disks", (self._disk(child) for child in disks)),
             networks=[child.get("name") for section in sections(root, "NetworkSection") for child in section.find_all("Network")],
             configurations=configurations,
             configuration=self._configuration,
@@ -107,7 +107,7 @@ class _EnvelopeReader:
         )
 
     def _warn(self, code: str, message: str, location: str) -> None:
-        self._warnings.append(PackageWarning(code, message, f"{self._name}: {location}"))
+        self._warnings.append(PackageWarning(code, message, f"{self._short}: {location}"))
 
     def _bounded(self, what: str, entries: t.Iterable[_Entry]) -> list[_Entry]:
         """Real packages have tens of them; what is counted here is compared with each other later."""
@@ -141,11 +141,11 @@ class _EnvelopeReader:
         compression = element.get("compression").strip().lower()
         return File(element.get("id"), element.get("href"), integer(size), "" if compression in _NO_COMPRESSION else compression, integer(chunk) or None)
 
-    def _disk(self, element: Element, defaults: dict[str, set[str]]) -> Disk:
+    def _disk(self, element: Element) -> Disk:
         text = element.get("capacity").strip()
         reference = _PROPERTY.fullmatch(text)
         if reference is not None:
-            values = defaults.get(reference[1], set())
+            values = self._defaults.get(reference[1], set())
             text = next(iter(values)) if len(values) == 1 else ""
         unit = element.get("capacityAllocationUnits") or "byte"
         capacity = amount(text, unit)
@@ -215,15 +215,18 @@ class _EnvelopeReader:
         for section in sections(element, "ProductSection"):
             for child in section.find_all("Property"):
                 key = ".".join(filter(None, (section.get("class"), child.get("key"), section.get("instance"))))
-                password = _is_password(child)
+                value = None if _is_password(child) else self._value(child)
+                if value is not None:
+                    self._defaults.setdefault(key, set()).add(value)
+                    self._defaults.setdefault(child.get("key"), set()).add(value)
                 self._properties.append(
                     Property(
                         scope=scope,
                         key=key,
                         type=child.get("type"),
                         label=child.child_text("Label"),
-                        value=None if password else self._value(child),
-                        password=password,
+                        value=value,
+                        password=_is_password(child),
                         user_configurable=_is_true(child.get("userConfigurable")),
                     )
                 )

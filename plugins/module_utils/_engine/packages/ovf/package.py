@@ -20,7 +20,7 @@ from ...progress import Progress, silent
 from ...storage.base import Storage
 from ...storage.file import FileStorage
 from .conformance import Located, examine
-from .container import Archive, Container, Folder, MissingFile, ignored, resolve
+from .container import Archive, Container, Folder, MissingFile, RemoteFile, ignored, resolve
 from .disks import PackageDisk, system_disks
 from .envelope import parse_envelope
 from .facts import package_facts
@@ -43,10 +43,10 @@ class Package:
         self.path = path
         self.kind = OVA if isinstance(container, Archive) else FOLDER
         self.descriptor = descriptor
-        self.name = posixpath.basename(descriptor)[: -len(".ovf")]
+        self.name = posixpath.splitext(posixpath.basename(descriptor))[0]
         self._container = container
         self._folder = posixpath.dirname(descriptor)
-        self.envelope: Envelope = parse_envelope(self._read(descriptor), descriptor, configuration)
+        self.envelope: Envelope = parse_envelope(self._read(descriptor), self._place(descriptor), configuration)
         self.writer = self.envelope.writer
         self.ovf_version = self.envelope.version
         self.systems = self.envelope.systems
@@ -85,6 +85,18 @@ class Package:
         name, _exact = resolve(self._container, self._folder, href)
         return self._container.open(name)
 
+    def contents(self) -> list[str]:
+        """Names of the files that belong to the package and are there: descriptor, manifest, certificate, References."""
+        names = [self.descriptor, self.manifest_file, self._certificate, *(located.name for located in self.located)]
+        return [name for name in dict.fromkeys(names) if name is not None]
+
+    def open_name(self, name: str) -> Storage:
+        """The bytes of one of :meth:`contents`, in place.
+
+        :raises UnsafeReference: it is a link or a device
+        """
+        return self._container.open(name)
+
     def disks(self, system: System | str | int | None = None) -> list[PackageDisk]:
         """The disks of a system in boot order, each once. Those that cannot be opened say why when they are.
 
@@ -115,7 +127,9 @@ class Package:
         if policy == REQUIRE and (result.missing or result.unlisted):
             name = printable((result.missing + result.unlisted)[0])
             what = f"lists {name!r}, which the package does not have" if result.missing else f"does not list {name!r}"
-            raise IntegrityFailure(f"the manifest {what}", path=f"{self.path}!{manifest.file}")
+            raise IntegrityFailure(f"the manifest {what}", path=manifest.file)
+        if self.verified is not None:
+            return self.verified
         verify_files(files, self._container.open, sum(self._container.size(name) for name in files), progress)
         result.files = list(files)
         self.verified = result
@@ -123,7 +137,7 @@ class Package:
             ("manifest_missing_file", result.missing, "is listed in the manifest, but not in the package"),
             ("manifest_unlisted_file", result.unlisted, "is not listed in the manifest"),
         ):
-            self.warnings += [PackageWarning(code, f"{printable(name)!r} {what}", manifest.file) for name in names]
+            self.warnings += [PackageWarning(code, f"{printable(name)!r} {what}", self.manifest_file or "") for name in names]
         return result
 
     def manifest(self) -> Manifest | None:
@@ -133,7 +147,7 @@ class Package:
         """
         if self.manifest_file is None:
             return None
-        return parse_manifest(self._read(self.manifest_file), self.manifest_file)
+        return parse_manifest(self._read(self.manifest_file), self._place(self.manifest_file))
 
     def describe(self) -> dict[str, t.Any]:
         """All facts, safe for JSON and for logs: no passwords, no control characters."""
@@ -143,6 +157,10 @@ class Package:
         """OpenStack image properties for a system, each with its source; see properties.py."""
         chosen = system if isinstance(system, System) else self.system(system)
         return proposed_properties(chosen, self.disks(chosen), self.writer)
+
+    def _place(self, name: str) -> str:
+        """A file's name for messages."""
+        return f"{self._container.path}!{name}" if self.kind == OVA else os.path.join(self._container.path, name)
 
     def _read(self, name: str) -> bytes:
         storage = self._container.open(name)
@@ -154,10 +172,12 @@ class Package:
             storage.close()
 
     def _beside(self, suffix: str) -> str | None:
-        """The manifest or certificate: of the descriptor's name, or (VirtualBox) the only one there is in an archive."""
-        there = [name for name in self._container.names() if name.lower().endswith(suffix) and not ignored(name)]
-        own = [name for name in there if name[: -len(suffix)] == self.descriptor[: -len(".ovf")]]
-        return (own or (there if len(there) == 1 and self.kind == OVA else [None]))[0]  # type: ignore[list-item]
+        """The manifest or certificate: of the descriptor's name, or (VirtualBox) the only one there is of the only package."""
+        there = _with_suffix(self._container, suffix)
+        for name in there:
+            if posixpath.splitext(name)[0] == posixpath.splitext(self.descriptor)[0]:
+                return name
+        return there[0] if len(there) == 1 and len(_with_suffix(self._container, ".ovf")) == 1 else None
 
     def _listed(self, manifest: Manifest, result: Verified) -> dict[str, list[Entry]]:
         """The manifest's entries by the files that they are about."""
@@ -165,7 +185,7 @@ class Package:
         for entry in manifest.entries:
             try:
                 name, _exact = resolve(self._container, self._folder, entry.file)
-            except MissingFile:
+            except (MissingFile, RemoteFile):
                 result.missing.append(entry.file)
                 continue
             if name != self.manifest_file:  # some list themselves, with whatever digest
@@ -193,8 +213,10 @@ def open_package(path: str, *, configuration: str | None = None) -> Package:
     storage = FileStorage(path)
     try:
         if _is_xml(storage.read_at(0, 64)):
-            folder = Folder(os.path.dirname(path) or ".")
-            return Package(path, folder, os.path.basename(path), configuration)
+            storage.close()
+            # The caller may name the descriptor by a link; what the descriptor names may not be one.
+            real = os.path.realpath(path) if os.path.islink(path) else path
+            return Package(path, Folder(os.path.dirname(real) or "."), os.path.basename(real), configuration)
         archive = Archive(storage)
         return Package(path, archive, _descriptor(archive), configuration)
     except BaseException:
@@ -209,15 +231,18 @@ def _is_xml(start: bytes) -> bool:
     return start.lstrip().startswith(b"<")
 
 
+def _with_suffix(container: Container, suffix: str) -> list[str]:
+    return [name for name in container.names() if name.lower().endswith(suffix) and not ignored(name)]
+
+
 def _descriptor(container: Container) -> str:
     """The only .ovf file of a container."""
-    names = container.names()
-    found = [name for name in names if name.lower().endswith(".ovf") and not ignored(name)]
+    found = _with_suffix(container, ".ovf")
     if len(found) == 1:
         return found[0]
     if found:
         there = ", ".join(repr(printable(name)) for name in found[:10])
         raise AmbiguousImage(f"{len(found)} OVF descriptors: {there}", path=container.path, hint="A package has one")
-    if any(posixpath.basename(name) in ("metadata.json", "Vagrantfile") for name in names):
+    if any(posixpath.basename(name) in ("metadata.json", "Vagrantfile") for name in container.names()):
         raise UnsupportedImage("is a Vagrant box without an OVF descriptor, which is not supported yet", path=container.path)
     raise InvalidImage("is no OVF package: there is no .ovf file in it", path=container.path)

@@ -22,6 +22,10 @@ MAX_ATTRIBUTES = 256
 """of one element"""
 MAX_NAMESPACES = 1000
 
+_SEPARATOR = "\x1f"
+"""between namespace and local name: a character that XML does not allow. With a space, expat refuses URIs that have
+one, and govmomi has a descriptor with such a URI"""
+
 
 class Element:
     """An XML element: ``tag`` is its local name, ``namespace`` the URI (empty when none), ``text`` its own text, stripped."""
@@ -95,7 +99,7 @@ def parse(data: bytes, name: str) -> Document:
     if len(data) > MAX_OVF:
         raise LimitExceeded(f"the descriptor has {len(data)} bytes; {MAX_OVF} is the most that is read", path=name)
     builder = _Builder(name)
-    parser = expat.ParserCreate(namespace_separator=" ")
+    parser = expat.ParserCreate(namespace_separator=_SEPARATOR)
     parser.buffer_text = True
     parser.StartDoctypeDeclHandler = builder.refuse
     parser.EntityDeclHandler = builder.refuse
@@ -160,5 +164,5 @@ class _Builder:
 
 
 def _split(name: str) -> tuple[str, str]:
-    namespace, _space, local = name.rpartition(" ")
+    namespace, _separator, local = name.rpartition(_SEPARATOR)
     return namespace, local
