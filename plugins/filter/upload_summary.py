@@ -36,7 +36,6 @@ import shlex
 import typing as t
 
 from ansible.errors import AnsibleFilterError
-from ansible.module_utils.common.text.formatters import bytes_to_human
 
 
 def upload_summary(result: t.Any) -> list[str]:
@@ -47,7 +46,7 @@ def upload_summary(result: t.Any) -> list[str]:
     wrapped = "".join(f"{layer['format']} > " for layer in source["layers"])
     lines = [
         _row("came in", f"{wrapped}{_format(source)}, {_size(source['virtual_size'])} disk, {_size(source['file_size'])} file"),
-        _row("done", ("written: " if result["changed"] else "nothing: ") + result["msg"]),
+        _row("done", ("change: " if result["changed"] else "no change: ") + result["msg"]),
         *(_row("warning", warning) for warning in source["warnings"]),
         _row("came out", result["filename"]),
         _row("", f"{_format(image)}, {_size(image['virtual_size'])} disk" + (f", {_size(image['file_size'])} file" if "file_size" in image else "")),
@@ -67,7 +66,11 @@ def _format(image: dict[str, t.Any]) -> str:
 
 
 def _size(number: int) -> str:
-    return str(bytes_to_human(number))
+    """Bytes in the largest unit that leaves a whole part."""
+    for exponent, unit in ((4, "TiB"), (3, "GiB"), (2, "MiB"), (1, "KiB")):
+        if number >= 1024**exponent:
+            return f"{number / 1024**exponent:.4g} {unit}"
+    return f"{number} bytes"
 
 
 def _command(result: dict[str, t.Any]) -> str:

@@ -19,7 +19,7 @@ from ..limits import SECTOR
 from ..storage.base import Storage
 from . import registry
 from .probes.content import PARTITION_TABLES, content_matches, kernel_matches
-from .probes.magic import magic_matches
+from .probes.magic import magic_matches, other_matches
 from .probes.match import ARCHIVE, COMPRESSION, CONTENT, DISK, ENCRYPTED, OPTICAL, OTHER, Match
 from .probes.optical import optical_matches
 from .probes.tar import tar_matches
@@ -82,7 +82,7 @@ def detect(storage: Storage, *, tail: bool = True) -> Detection:
     containers = heads + trailers
     ambiguous = _contradictions(heads, trailers, contents)
     if not containers:
-        containers = kernel_matches(head) or ([] if contents else text_matches(head, end))
+        containers = kernel_matches(head) or ([] if contents else other_matches(head) or text_matches(head, end))
     if not containers:
         containers = [_raw(head, size, contents, notes)]
     ordered = sorted(containers, key=_rank) + contents

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 
-from .match import ARCHIVE, COMPRESSION, DISK, ENCRYPTED, Match
+from .match import ARCHIVE, COMPRESSION, DISK, ENCRYPTED, OTHER, Match
 
 _QEMU = "qemu-img"
 _APPLE = "hdiutil (macOS)"
@@ -47,6 +47,20 @@ _SIGNATURES = (
     (0, b"7z\xbc\xaf\x27\x1c", Match("7z", ARCHIVE, "a 7-Zip archive", 100, tool="7z")),
 )
 
+# What people pass by mistake, and no disk begins with.
+_NO_DISKS = (
+    (0, b"\x89PNG\r\n\x1a\n", "a PNG picture"),
+    (0, b"\xff\xd8\xff", "a JPEG picture"),
+    (0, b"%PDF-", "a PDF document"),
+    (0, b"\x7fELF", "a program or library (ELF)"),
+    (0, b"!<arch>\n", "an ar archive, such as a Debian package"),
+    (0, b"\xed\xab\xee\xdb", "an RPM package"),
+    (0, b"Rar!\x1a\x07", "a RAR archive"),
+    (0, b"070701", "a cpio archive, such as an initramfs"),
+    (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a Microsoft Office document"),
+    (4, b"ftyp", "a video (MP4)"),
+)
+
 _BZIP2_FIRST = (b"1AY&SY", b"\x17rE8P\x90")  # a block, or the end of an empty stream
 _LUKS2_COPIES = (0x4000, 0x8000, 0x10000, 0x20000)
 
@@ -61,6 +75,14 @@ def magic_matches(head: bytes) -> list[Match]:
     if not found and any(head.startswith(b"SKUL\xba\xbe", offset) for offset in _LUKS2_COPIES):
         found.append(Match("luks", ENCRYPTED, "an encrypted LUKS2 volume whose first header is lost", 60, tool="cryptsetup, with its key"))
     return found
+
+
+def other_matches(head: bytes) -> list[Match]:
+    """Files that are known and no disks.
+
+    :param head: the first bytes of content that is no image and has no partition table or file system
+    """
+    return [Match("other", OTHER, what, 90) for offset, magic, what in _NO_DISKS if head.startswith(magic, offset)]
 
 
 def _qcow(head: bytes) -> Match | None:

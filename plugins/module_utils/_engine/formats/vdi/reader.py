@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 import typing as t
 
-from ...errors import CorruptImage, InvalidImage, LimitExceeded, UnsupportedImage, printable
+from ...errors import CorruptImage, ImageError, InvalidImage, LimitExceeded, UnsupportedImage, printable
 from ...extents import DATA, HOLE, Extent, merge, skip_holes
 from ...extents import ZERO as ZERO_KIND
 from ...limits import SECTOR
@@ -35,12 +35,15 @@ from .layout import (
     uuid_text,
 )
 
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ..chain import Files
+
 _PIECE = 1 << 16
 """entries of the block map read at once (256 KiB)"""
 
 
 class VdiReader(Reader):
-    """A VDI image. Images with a parent (differencing, undo) are described; their content is not given.
+    """A VDI image. The content of a differencing image is given when its parent may be read; undo images are only described.
 
     :raises InvalidImage: no VDI signature
     :raises CorruptImage: the header contradicts itself or the size of the file
@@ -114,8 +117,28 @@ class VdiReader(Reader):
         header = self._header
         return header.u32Type in (UNDO, DIFFERENCING) or header.uuidLinkage != NO_UUID or header.uuidParentModify != NO_UUID
 
+    def follow(self, files: Files) -> None:
+        header = self._header
+        if header.u32Type != DIFFERENCING or header.uuidLinkage == NO_UUID:
+            return
+
+        def is_parent(storage: Storage) -> bool:
+            try:
+                return bool(_read_header(storage)[1].uuidCreate == header.uuidLinkage)
+            except ImageError:
+                return False
+
+        parent = t.cast(VdiReader, files.search(is_parent, self.format, f"the VDI with UUID {uuid_text(header.uuidLinkage)}"))
+        if parent._header.uuidModify != header.uuidParentModify:
+            raise CorruptImage(
+                f"'{printable(parent.storage.name)}' was written to since the differencing VDI was made "
+                f"(modification {uuid_text(parent._header.uuidModify)} instead of {uuid_text(header.uuidParentModify)})",
+                path=self.storage.name,
+            )
+        self.parent = parent
+
     def unreadable_reason(self) -> str | None:
-        if not self._has_parent():
+        if not self._has_parent() or self.parent is not None:
             return None
         return (
             f"the VDI holds only the differences to its parent, the disk with UUID {uuid_text(self._header.uuidLinkage)}; "
@@ -129,7 +152,7 @@ class VdiReader(Reader):
         if start < end:
             block = self._header.cbBlock
             runs = self._runs(start // block, -(-end // block))
-            yield from merge(skip_holes(self._extent(*run).clip(start, end) for run in runs))
+            yield from merge(skip_holes(self.over_parent((self._extent(*run).clip(start, end) for run in runs), end)))
 
     def check(self) -> CheckResult:
         result = super().check()

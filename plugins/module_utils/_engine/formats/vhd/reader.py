@@ -3,10 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""Reads VHD images, dynamic and fixed. See layout.py for the source of the rules."""
+"""Reads VHD images: dynamic, fixed and, with their parents, differencing. See layout.py for the source of the rules."""
 
 from __future__ import annotations
 
+import re
 import struct
 import typing as t
 import uuid
@@ -38,6 +39,9 @@ from .layout import (
     geometry_size,
 )
 
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ..chain import Files
+
 _PIECE = 1 << 16
 """entries of the block allocation table read at once (256 KiB)"""
 
@@ -59,7 +63,7 @@ _LOCATOR_CODECS = {b"W2ku": "utf-16-le", b"W2ru": "utf-16-le", b"Wi2k": "cp1252"
 
 
 class VhdReader(Reader):
-    """A VHD image. A differencing disk is described; its content is not given.
+    """A VHD image. The content of a differencing disk is given when its parent may be read.
 
     :raises InvalidImage: no footer
     :raises CorruptImage: footer or header are damaged, or contradict each other or the size of the file
@@ -168,8 +172,20 @@ class VhdReader(Reader):
             names.append(_text(data, codec))
         return [Reference("parent", name, self.format) for name in dict.fromkeys(names) if name]
 
+    def follow(self, files: Files) -> None:
+        if self._header is None or self._footer.disk_type != DIFFERENCING:
+            return
+        parent = t.cast(VhdReader, files.image([reference.name for reference in self._references], self.format, moved=True))
+        wanted, found = self._header.parent_unique_id, parent._footer.unique_id
+        if found != wanted:
+            raise CorruptImage(
+                f"the parent of the differencing VHD has the identifier {uuid.UUID(bytes=wanted)}, '{printable(parent.storage.name)}' has {uuid.UUID(bytes=found)}",
+                path=self.storage.name,
+            )
+        self.parent = parent
+
     def unreadable_reason(self) -> str | None:
-        if self._footer.disk_type != DIFFERENCING:
+        if self._footer.disk_type != DIFFERENCING or self.parent is not None:
             return None
         name = f" '{printable(self._references[0].name)}'" if self._references else ""
         return f"the VHD holds only the differences to its parent{name}; merge them first (Hyper-V's Merge-VHD does)"
@@ -180,10 +196,10 @@ class VhdReader(Reader):
         if start < end:
             whole = [Extent(0, self.virtual_size, DATA, self.storage, 0)]
             parts = whole if self._header is None else self._dynamic(start, end)
-            yield from merge(skip_holes(extent.clip(start, end) for extent in parts))
+            yield from merge(skip_holes(self.over_parent((extent.clip(start, end) for extent in parts), end)))
 
     def _dynamic(self, start: int, end: int) -> t.Iterator[Extent]:
-        """The sector bitmaps are not asked: all writers seen set them whole, and all readers but one ignore them."""
+        """Without a parent the sector bitmaps are not asked: all writers seen set them whole, and all readers but one ignore them."""
         self._check_blocks()
         block, size = self._block, self.virtual_size
         for first, entries in self._pieces(start // block, -(-end // block)):
@@ -194,8 +210,25 @@ class VhdReader(Reader):
                 length = min(block, size - number * block)
                 if sector == UNUSED:
                     yield Extent(number * block, length, HOLE)
+                elif self.parent is not None:
+                    yield from self._own_sectors(number * block, length, sector * SECTOR)
                 else:
                     yield Extent(number * block, length, DATA, self.storage, sector * SECTOR + self._bitmap)
+
+    def _own_sectors(self, guest: int, length: int, offset: int) -> t.Iterator[Extent]:
+        """A block of a differencing disk: what its sector bitmap has a 1 for is in it, the rest in the parent.
+
+        :param offset: where the block begins in the file, with its bitmap
+        """
+        count = length // SECTOR
+        bitmap = self.storage.read_exact(offset, -(-count // 8), "VHD sector bitmap")
+        bits = f"{int.from_bytes(bitmap, 'big'):0{8 * len(bitmap)}b}"[:count]  # the highest bit of a byte comes first
+        for run in re.finditer("0+|1+", bits):
+            start, size = run.start() * SECTOR, len(run[0]) * SECTOR
+            if run[0][0] == "1":
+                yield Extent(guest + start, size, DATA, self.storage, offset + self._bitmap + start)
+            else:
+                yield Extent(guest + start, size, HOLE)
 
     def _check_blocks(self) -> None:
         """Once, before the first extent is given: each block lies in the file, and on no other block or structure.

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import array
+import re
 import sys
 import typing as t
 
@@ -28,6 +29,8 @@ PARTIALLY_PRESENT = 7
 # 5 is what a draft of the specification (0.95) called unmapped. Blocks that are undefined (1) or unmapped (3) may read
 # as anything: as zeros, then.
 UNALLOCATED = {0: HOLE, 1: HOLE, 2: ZERO, 3: HOLE, 5: HOLE}
+UNALLOCATED_OVER_PARENT = {0: HOLE, 1: ZERO, 2: ZERO, 3: ZERO, 5: ZERO}
+"""Only what is not present at all (0) is in the parent."""
 
 _PIECE = 1 << 16
 """payload entries read in one go: the BAT of 64 TiB in 1 MiB blocks has 512 MiB"""
@@ -56,14 +59,15 @@ class Claims:
 
 
 def walk(storage: Storage, bat: Area, metadata: Metadata, claims: Claims, start: int, end: int) -> t.Iterator[Extent]:
-    """The blocks that cover the guest range ``start`` to ``end`` (bytes) of a disk without a parent, in runs.
+    """The blocks that cover the guest range ``start`` to ``end`` (bytes), in runs; holes of a differencing disk are in its parent.
 
     :raises CorruptImage: an entry contradicts the specification, or a block overlaps something or ends behind the file
     """
     block = metadata.block_size
     last = -(-end // block)
+    bitmaps = None if metadata.parent is None else _Bitmaps(storage, bat, metadata, claims)
     for first in range(start // block, last, _PIECE):
-        yield from _runs(storage, bat, metadata, claims, first, min(first + _PIECE, last))
+        yield from _runs(storage, bat, metadata, claims, bitmaps, first, min(first + _PIECE, last))
 
 
 def _payload_entries(storage: Storage, bat: Area, ratio: int, first: int, last: int) -> array.array[int]:
@@ -73,13 +77,58 @@ def _payload_entries(storage: Storage, bat: Area, ratio: int, first: int, last: 
     entries = array.array("Q", raw)
     if sys.byteorder == "big":
         entries.byteswap()
-    # Without a parent there are no bitmaps; what old versions of qemu left in these entries means nothing.
+    # Those of bitmaps are looked up one by one. Without a parent there are none; what old versions of qemu left there means nothing.
     del entries[ratio - first % ratio :: ratio + 1]
     return entries
 
 
-def _runs(storage: Storage, bat: Area, metadata: Metadata, claims: Claims, first: int, last: int) -> t.Iterator[Extent]:
+class _Bitmaps:
+    """The sector bitmap blocks of a differencing disk ([MS-VHDX] 2.4, 2.5.1.2): one for each chunk of payload blocks."""
+
+    def __init__(self, storage: Storage, bat: Area, metadata: Metadata, claims: Claims) -> None:
+        self._storage = storage
+        self._bat = bat
+        self._metadata = metadata
+        self._claims = claims
+        self._places: dict[int, int] = {}
+        """offset of the bitmap block by chunk"""
+
+    def runs(self, number: int, offset: int) -> t.Iterator[Extent]:
+        """A partially present payload block at a file offset: its own sectors, and holes for the parent's."""
+        metadata = self._metadata
+        block, sector = metadata.block_size, metadata.logical_sector_size
+        guest = number * block
+        count = min(block, metadata.virtual_disk_size - guest) // sector
+        chunk, inside = divmod(number, metadata.chunk_ratio)
+        place = self._place(chunk, guest) + inside * (block // sector // 8)
+        raw = self._storage.read_exact(place, -(-count // 8), "a sector bitmap")
+        bits = f"{int.from_bytes(raw, 'little'):0{8 * len(raw)}b}"[::-1][:count]  # the lowest bit of a byte comes first
+        for run in re.finditer("0+|1+", bits):
+            start, size = run.start() * sector, len(run[0]) * sector
+            if run[0][0] == "1":
+                yield Extent(guest + start, size, DATA, self._storage, offset + start)
+            else:
+                yield Extent(guest + start, size, HOLE)
+
+    def _place(self, chunk: int, guest: int) -> int:
+        if chunk not in self._places:
+            ratio = self._metadata.chunk_ratio
+            where = self._bat.offset + (chunk * (ratio + 1) + ratio) * ENTRY_SIZE
+            entry = int.from_bytes(self._storage.read_exact(where, ENTRY_SIZE, self._bat.name), "little")
+            if entry & RESERVED_MASK or entry & STATE_MASK != FULLY_PRESENT:
+                raise CorruptImage(f"the block of guest offset {guest:#x} needs a sector bitmap, whose entry is {entry:#018x}", path=self._storage.name, offset=where)
+            offset = entry & ~STATE_MASK
+            self._storage.require(offset, MIB, "a sector bitmap block")
+            self._claims.claim(offset, MIB, "a sector bitmap block")
+            self._places[chunk] = offset
+        return self._places[chunk]
+
+
+def _runs(
+    storage: Storage, bat: Area, metadata: Metadata, claims: Claims, bitmaps: _Bitmaps | None, first: int, last: int
+) -> t.Iterator[Extent]:
     block, size, ratio = metadata.block_size, metadata.virtual_disk_size, metadata.chunk_ratio
+    unallocated = UNALLOCATED if bitmaps is None else UNALLOCATED_OVER_PARENT
     entries = _payload_entries(storage, bat, ratio, first, last)
     raw = entries.tobytes()
     count = len(entries)
@@ -88,25 +137,29 @@ def _runs(storage: Storage, bat: Area, metadata: Metadata, claims: Claims, first
         entry = entries[index]
         state = entry & STATE_MASK
         guest = (first + index) * block
-        if entry & RESERVED_MASK or (state != FULLY_PRESENT and state not in UNALLOCATED):
+        partial = state == PARTIALLY_PRESENT and bitmaps is not None
+        if entry & RESERVED_MASK or not (partial or state == FULLY_PRESENT or state in unallocated):
             number = first + index
-            wrong = "reserved bits set" if entry & RESERVED_MASK else f"the state {state}, which it cannot have without a parent"
+            wrong = "reserved bits set" if entry & RESERVED_MASK else f"the state {state}, which it cannot have"
             where = bat.offset + (number + number // ratio) * ENTRY_SIZE
             raise CorruptImage(f"the entry {entry:#018x} of block {number} has {wrong}", path=storage.name, offset=where)
-        if state != FULLY_PRESENT:
+        if state in unallocated:
             run = index + _repeats(raw, index, count)
-            yield Extent(guest, min((run - index) * block, size - guest), UNALLOCATED[state])
+            yield Extent(guest, min((run - index) * block, size - guest), unallocated[state])
             index = run
             continue
         run, expected = index + 1, entry + block
-        while run < count and entries[run] == expected:
+        while not partial and run < count and entries[run] == expected:
             run += 1
             expected += block
         offset = entry & ~STATE_MASK
         length = min((run - index) * block, size - guest)
         storage.require(offset, length, f"the data of guest offset {guest:#x}")
         claims.claim(offset, (run - index) * block, f"the data of guest offset {guest:#x}")
-        yield Extent(guest, length, DATA, storage, offset)
+        if partial and bitmaps is not None:
+            yield from bitmaps.runs(first + index, offset)
+        else:
+            yield Extent(guest, length, DATA, storage, offset)
         index = run
 
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""Reading VHDX, dynamic and fixed; of a differencing disk, the description. Source: [MS-VHDX]."""
+"""Reading VHDX: dynamic, fixed and, with their parents, differencing. Source: [MS-VHDX]."""
 
 from __future__ import annotations
 
@@ -18,8 +18,12 @@ from . import bat, layout
 from .log import replay
 from .metadata import read_metadata
 
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ..chain import Files
+
 # The order in which a parent is looked for ([MS-VHDX] 2.6.2.6.3).
 _PARENT_PATHS = ("relative_path", "volume_path", "absolute_win32_path")
+_PARENT_LINKS = ("parent_linkage", "parent_linkage2")
 
 
 class VhdxReader(Reader):
@@ -81,11 +85,31 @@ class VhdxReader(Reader):
         if self.metadata.parent is None:
             return []
         # Several paths of one file: the first one stands for it, all are in the description.
-        paths = [self.metadata.parent[key] for key in _PARENT_PATHS if self.metadata.parent.get(key)]
-        return [Reference("parent", paths[0] if paths else "", self.format)]
+        return [Reference("parent", next(iter(self._parent_paths()), ""), self.format)]
+
+    def _parent_paths(self) -> list[str]:
+        locator = self.metadata.parent or {}
+        return [locator[key] for key in _PARENT_PATHS if locator.get(key)]
+
+    def follow(self, files: Files) -> None:
+        locator = self.metadata.parent
+        if locator is None:
+            return
+        parent = t.cast(VhdxReader, files.image(self._parent_paths(), self.format, moved=True))
+        # One of the two has to be the parent's identity, which every change of its data changes ([MS-VHDX] 2.6.2.6.3).
+        wanted = [locator[key].strip("{}").lower() for key in _PARENT_LINKS if locator.get(key)]
+        found = parent.header.data_write_guid
+        if found == layout.NO_GUID or layout.guid_text(found) not in wanted:
+            raise CorruptImage(
+                f"the parent of the differencing disk has the identity {printable(' or '.join(wanted)) or 'that is not given'}, "
+                f"'{printable(parent.storage.name)}' has {layout.guid_text(found)}",
+                path=self.storage.name,
+                hint="The parent was written to since, or is another disk of that name",
+            )
+        self.parent = parent
 
     def unreadable_reason(self) -> str | None:
-        if self.metadata.parent is None:
+        if self.metadata.parent is None or self.parent is not None:
             return None
         parent = printable(self.references()[0].name) or "which it does not name"
         return f"the image is a differencing disk (checkpoint); the rest of its data lies in its parent, {parent}"
@@ -95,4 +119,4 @@ class VhdxReader(Reader):
         start, end = self.range(start, length)
         claims = bat.Claims(self.storage, self._areas)
         blocks = merge(bat.walk(self.storage, self._bat, self.metadata, claims, start, end))
-        yield from merge(skip_holes(extent.clip(start, end) for extent in blocks))
+        yield from merge(skip_holes(self.over_parent((extent.clip(start, end) for extent in blocks), end)))

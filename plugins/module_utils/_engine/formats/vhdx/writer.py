@@ -88,7 +88,7 @@ class VhdxWriter(Writer):
         last = -(-(start + len(data)) // self._block_size)
         if last > self._next_block:
             self._allocate(max(first, self._next_block), last)
-        # The last block that has a place is block last - 1 (dynamic), or the disk's last (fixed).
+        # From the first block written to here up to the last that has a place, all lie one behind the other.
         host = self._end - (self._next_block - first) * self._block_size
         self.sink.write_at(host + start % self._block_size, data)
 

@@ -3,21 +3,25 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""Reading VMDK: disks in a single sparse file; those that need other files are described."""
+"""Reading VMDK: disks in a single sparse file; those that need other files when these may be read."""
 
 from __future__ import annotations
 
 import re
 import typing as t
 
-from ...errors import CorruptImage, InvalidImage, LimitExceeded, printable
-from ...extents import Extent, merge
+from ...errors import CorruptImage, InvalidImage, LimitExceeded, UnsupportedImage, printable
+from ...extents import Extent, merge, skip_holes
 from ...limits import MAX_DESCRIPTOR, SECTOR
 from ...storage.base import Storage
 from ..base import CheckResult, ImageInfo, Reader, Reference, check_virtual_size
 from . import descriptor as text
 from . import esx, layout
+from . import parts as files_of_disk
 from .sparse import SparseExtent
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ..chain import Files
 
 _SIGN = re.compile(rb"disk\s*descriptor\s*file|createtype", re.IGNORECASE)
 _TEXT = bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100)) + b"\t\r\n"
@@ -104,24 +108,25 @@ class SparseReader(Reader):
         found = [] if self._is_alone() else _extent_references(self.descriptor)
         return found + _parent_references(self.descriptor)
 
+    def follow(self, files: Files) -> None:
+        if self.descriptor is not None and self._is_alone():
+            self.parent = _open_parent(self.descriptor, files, self.storage.name)
+
     def unreadable_reason(self) -> str | None:
         if self.descriptor is None:
             return "a sparse extent without a descriptor: one of the files of a split disk (name the disk's descriptor, the small .vmdk, instead), or damaged"
         if not self._is_alone():
             return _elsewhere(self.descriptor)
-        return _delta(self.descriptor) if self.descriptor.has_parent else None
+        return _delta(self.descriptor) if self.descriptor.has_parent and self.parent is None else None
 
     def extents(self, start: int = 0, length: int | None = None) -> t.Iterator[Extent]:
         self.require_readable()
         start, end = self.range(start, length)
-        for extent in merge(self.extent.extents(start, end)):
-            yield extent.clip(start, end)
+        yield from self.over_parent((extent.clip(start, end) for extent in merge(self.extent.extents(start, end))), end)
 
     def check(self) -> CheckResult:
         result = super().check()
-        count = self.extent.tables.rescued
-        if count:
-            result.corruptions.append(f"{count} grain tables are in only one of the two grain directories; other readers may read zeros in their place")
+        _report_rescued(result, [self.extent])
         return result
 
 
@@ -144,6 +149,7 @@ class DescriptorReader(Reader):
         if self.descriptor.create_type is None or not self.descriptor.extents:
             raise CorruptImage("the VMDK descriptor names no createType or no extent", path=storage.name)
         self.virtual_size = check_virtual_size(self.descriptor.sectors * SECTOR, storage.name)
+        self._parts: list[files_of_disk.Part] | None = None
 
     def describe(self) -> ImageInfo:
         return ImageInfo(
@@ -158,12 +164,53 @@ class DescriptorReader(Reader):
     def references(self) -> list[Reference]:
         return _extent_references(self.descriptor) + _parent_references(self.descriptor)
 
+    def follow(self, files: Files) -> None:
+        if files_of_disk.obstacle(self.descriptor) is None:
+            self._parts = files_of_disk.open_parts(self.descriptor, files, self.storage.name)
+            self.parent = _open_parent(self.descriptor, files, self.storage.name)
+
     def unreadable_reason(self) -> str | None:
-        return _elsewhere(self.descriptor)
+        return _elsewhere(self.descriptor) if self._parts is None else None
 
     def extents(self, start: int = 0, length: int | None = None) -> t.Iterator[Extent]:
         self.require_readable()
-        return iter(())
+        start, end = self.range(start, length)
+        own = files_of_disk.extents(self._parts or [], start, end)
+        return merge(skip_holes(self.over_parent(own, end)))
+
+    def check(self) -> CheckResult:
+        result = super().check()
+        _report_rescued(result, [part.sparse for part in self._parts or [] if part.sparse is not None])
+        return result
+
+
+def _open_parent(descriptor: text.Descriptor, files: Files, path: str) -> Reader | None:
+    """The disk that a delta is a delta of; None for a disk that is complete.
+
+    :raises CorruptImage: the parent is not in the state in which the delta was begun
+    """
+    if not descriptor.has_parent:
+        return None
+    if descriptor.parent_name is None:
+        raise UnsupportedImage(f"a delta of the disk with the CID {descriptor.parent_cid:08x}, for which it has no file name", path=path)
+    if descriptor.parent_cid == text.NO_PARENT:
+        raise CorruptImage("the descriptor names a parent, but says that there is none (parentCID)", path=path)
+    parent = files.image([descriptor.parent_name], "vmdk", moved=True)
+    found = parent.descriptor if isinstance(parent, (SparseReader, DescriptorReader)) else None
+    if found is None or found.cid != descriptor.parent_cid:
+        raise CorruptImage(
+            f"the delta belongs to a disk with the content ID {descriptor.parent_cid:08x}, '{printable(parent.storage.name)}' has "
+            + (f"{found.cid:08x}" if found else "none"),
+            path=path,
+            hint="The parent was written to since, or is another disk of that name",
+        )
+    return parent
+
+
+def _report_rescued(result: CheckResult, sparse: list[SparseExtent]) -> None:
+    count = sum(extent.tables.rescued for extent in sparse)
+    if count:
+        result.corruptions.append(f"{count} grain tables are in only one of the two grain directories; other readers may read zeros in their place")
 
 
 def _sectors(descriptor: text.Descriptor | None) -> int:
@@ -182,7 +229,9 @@ def _elsewhere(descriptor: text.Descriptor) -> str:
     names = [printable(line.name) for line in descriptor.extents if line.name is not None]
     listed = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
     kind = printable(descriptor.create_type or "unknown")
-    return f"a VMDK of type {kind}: its data is not in this file but in {listed or 'none'}, which is not supported yet"
+    reason = f"a VMDK of type {kind}: its data is not in this file but in {listed or 'none'}"
+    never = files_of_disk.obstacle(descriptor)
+    return f"{reason}; {never}" if never else reason
 
 
 def _delta(descriptor: text.Descriptor) -> str:

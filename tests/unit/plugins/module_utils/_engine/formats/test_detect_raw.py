@@ -121,3 +121,14 @@ def test_unknown_content_is_raw_only_if_it_can_be():
 def test_a_vdi_without_its_signature_is_told():
     detection = detect(Memory(disk(at0=b"<<< Oracle VM VirtualBox Disk Image >>>\n")))
     assert "VDI" in detection.notes[0]
+
+
+def test_files_that_are_no_disks_are_told_by_name():
+    for start, what in ((b"\x89PNG\r\n\x1a\n", "PNG"), (b"%PDF-1.7\n", "PDF"), (b"\x7fELF\2\1\1", "ELF"), (b"\0\0\0\x20ftypisom", "MP4")):
+        storage = Memory(start + NOISE)
+        with pytest.raises(InvalidImage, match=what):
+            require_disk(detect(storage), storage)
+    partitioned = bytearray(disk(at0=b"\x7fELF"))
+    partitioned[446:462] = bytes([0x80, 0, 2, 0, 0x83, 0, 0, 0]) + (1).to_bytes(4, "little") + (1).to_bytes(4, "little")
+    partitioned[510:512] = b"\x55\xaa"
+    assert detect(Memory(bytes(partitioned))).best.format == "raw"
