@@ -88,7 +88,7 @@ def test_packages(shared):
         unlike.update({path.name: name for path, name in found.items() if name != kind})
     assert unlike == {
         "testserver-no-ovf.ova": "tar",
-        "testserver-not-tar.ova": "raw",  # a picture
+        "testserver-not-tar.ova": "other",  # a picture
         "UnOS2-over-limit.ovf": "raw",  # empty
         "descriptor.ovf": "text",  # an error page
         "invalid_env.ovf": "text",  # <FakeEnvelope>
