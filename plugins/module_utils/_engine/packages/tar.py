@@ -249,13 +249,13 @@ def _pax_records(storage: Storage, body: bytes, start: int) -> t.Iterator[tuple[
     position = 0
     while position < len(body):
         space = body.find(b" ", position, position + 21)
-        digits = body[position:space] if space > 0 else b""
-        length = int(digits) if _DECIMAL.fullmatch(digits) else 0
-        key, equals, text = body[space + 1 : position + length].partition(b"=")
-        if position + length > len(body) or not equals or not text.endswith(b"\n"):
+        digits = body[position:space] if space > position else b""
+        end = position + int(digits) if _DECIMAL.fullmatch(digits) else position
+        key, equals, text = body[space + 1 : end].partition(b"=")
+        if not position < space < end <= len(body) or not equals or not text.endswith(b"\n"):
             raise CorruptImage("a pax header is damaged", path=storage.name, offset=start + position)
         yield key, text[:-1]
-        position += length
+        position = end
 
 
 def _skip_sparse_map(storage: Storage, block: bytes, start: int) -> int:

@@ -116,7 +116,9 @@ class _Bitmaps:
             where = self._bat.offset + (chunk * (ratio + 1) + ratio) * ENTRY_SIZE
             entry = int.from_bytes(self._storage.read_exact(where, ENTRY_SIZE, self._bat.name), "little")
             if entry & RESERVED_MASK or entry & STATE_MASK != FULLY_PRESENT:
-                raise CorruptImage(f"the block of guest offset {guest:#x} needs a sector bitmap, whose entry is {entry:#018x}", path=self._storage.name, offset=where)
+                raise CorruptImage(
+                    f"the block of guest offset {guest:#x} needs a sector bitmap, whose entry is {entry:#018x}", path=self._storage.name, offset=where
+                )
             offset = entry & ~STATE_MASK
             self._storage.require(offset, MIB, "a sector bitmap block")
             self._claims.claim(offset, MIB, "a sector bitmap block")
@@ -124,9 +126,7 @@ class _Bitmaps:
         return self._places[chunk]
 
 
-def _runs(
-    storage: Storage, bat: Area, metadata: Metadata, claims: Claims, bitmaps: _Bitmaps | None, first: int, last: int
-) -> t.Iterator[Extent]:
+def _runs(storage: Storage, bat: Area, metadata: Metadata, claims: Claims, bitmaps: _Bitmaps | None, first: int, last: int) -> t.Iterator[Extent]:
     block, size, ratio = metadata.block_size, metadata.virtual_disk_size, metadata.chunk_ratio
     unallocated = UNALLOCATED if bitmaps is None else UNALLOCATED_OVER_PARENT
     entries = _payload_entries(storage, bat, ratio, first, last)

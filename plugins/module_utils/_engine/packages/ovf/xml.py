@@ -13,7 +13,7 @@ by their local names.
 from __future__ import annotations
 
 import typing as t
-import xml.parsers.expat as expat
+from xml.parsers import expat
 
 from ...errors import ImageError, InvalidImage, LimitExceeded, UnsupportedImage, printable
 from ...limits import MAX_OVF, MAX_XML_DEPTH, MAX_XML_ELEMENTS

@@ -193,6 +193,7 @@ BAD = {
     "pax, negative size (CVE-2025-8194)": (pax((b"size", b"-512")) + header(b"a"), CorruptImage, "size that is no number"),
     "pax, size of 400 digits": (pax((b"size", b"9" * 400)) + header(b"a"), CorruptImage, "size that is no number"),
     "pax, length 0 (CVE-2019-20907)": (header(b"p", b"x", 8, body=b"0 a=b\n\0\0") + header(b"a"), CorruptImage, "pax header is damaged"),
+    "pax, second record without length": (header(b"p", b"x", 15, body=b"8 a=bcd\npath=x\n") + header(b"a"), CorruptImage, "pax header is damaged"),
     "pax, length past the end": (header(b"p", b"x", 8, body=b"99 a=bc\n") + header(b"a"), CorruptImage, "pax header is damaged"),
     "pax, no member behind": (pax((b"path", b"a")), CorruptImage, "where a member is announced"),
     "pax, two paths": (pax((b"path", b"a"), (b"path", b"b")) + header(b"c"), CorruptImage, "two names"),
@@ -207,7 +208,6 @@ BAD = {
     "link with data": (header(b"a", b"2", 512, body=bytes(512)), CorruptImage, "is a symbolic link, but has 512 bytes"),
     "folder with data": (pax((b"size", b"512")) + header(b"a", b"5", body=bytes(512)), CorruptImage, "is a folder, but has 512 bytes"),
     "multi-volume": (header(b"a", b"M"), UnsupportedImage, "multi-volume"),
-    "sparse map without end": (header(b"a", b"S")[:482] + b"\1" + header(b"a", b"S")[483:], CorruptImage, "wrong checksum"),
 }
 
 
@@ -239,7 +239,8 @@ def test_the_number_of_members_is_bounded(monkeypatch):
 
 def test_no_single_damaged_byte_crashes():
     data = pax((b"path", b"long"), (b"size", b"3")) + header(b"a", size=3, body=b"abc") + header(b"S", b"S") + header(b"l", b"2") + bytes(1024)
-    for position in range(len(data) - 1024):
+    padding = {*range(560, 1024), *range(1539, 2048), *range(len(data) - 1024, len(data))}
+    for position in sorted(set(range(len(data))) - padding):
         for value in (0, 0x31, 0x80, 0xFF):
             damaged = data[:position] + bytes([value]) + data[position + 1 :]
             try:

@@ -160,7 +160,7 @@ def test_what_contradicts_itself_is_refused(form, offset, value, error):
     struct.pack_into(form, image, offset, value)
     with pytest.raises(ImageError) as caught:
         content_of(VdiReader(Memory(image)))
-    assert type(caught.value) is error
+    assert caught.type is error
     if offset == 512:
         assert VdiReader(Memory(image)).check().corruptions
 

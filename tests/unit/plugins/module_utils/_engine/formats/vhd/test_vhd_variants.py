@@ -52,7 +52,7 @@ def content(blocks, block=BLOCK):
     return random.Random(3).randbytes(blocks * block)
 
 
-ENTRIES = [2, 0, 1, None, None, 3, None, 4]
+ENTRIES = (2, 0, 1, None, None, 3, None, 4)
 """which of the stored blocks a guest block is"""
 
 
@@ -240,7 +240,7 @@ def test_what_contradicts_itself_is_refused(name):
     image, error = BAD[name]
     with pytest.raises(ImageError) as caught:
         read(image)
-    assert type(caught.value) is error
+    assert caught.type is error
 
 
 @pytest.mark.parametrize("kind", [0, 1, 5, 6, 99])

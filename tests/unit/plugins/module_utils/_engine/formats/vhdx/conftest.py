@@ -32,6 +32,7 @@ DISK_ID = guid("BECA12AB-B2E6-4523-93EF-C309E000C746")
 LOGICAL = guid("8141BF1D-A96F-4709-BA47-F233A8FAAB5F")
 PHYSICAL = guid("CDA348C7-445D-4471-9CC9-E9885251C556")
 PARENT = guid("A8D35F2D-B30B-454D-ABF7-D3D84834AB0C")
+VHDX_LOCATOR = guid("B04AEFB7-D19E-4A81-B789-25B8E9445913")
 LOG_GUID = guid("12345678-9ABC-4DEF-8123-456789ABCDEF")
 
 
@@ -50,7 +51,7 @@ def noise(length, seed=0):
     return random.Random(seed).randbytes(length)
 
 
-def locator(pairs, kind=guid("B04AEFB7-D19E-4A81-B789-25B8E9445913")):
+def locator(pairs, kind=VHDX_LOCATOR):
     """A parent locator's bytes."""
     head = kind + struct.pack("<HH", 0, len(pairs))
     entries, texts, at = b"", b"", len(head) + 12 * len(pairs)
@@ -72,9 +73,7 @@ def log_entry(number, changes, tail, size, guid=LOG_GUID, flushed=None):
             descriptors += b"desc" + change[-4:] + change[:8] + struct.pack("<QQ", offset, number)
             data += struct.pack("<4sI4084sI", b"data", number >> 32, change[8:-4], number & 0xFFFFFFFF)
     room = -(-(64 + len(descriptors)) // 4096) * 4096
-    head = struct.pack(
-        "<4sIIIQII16sQQ", b"loge", 0, room + len(data), tail, number, len(changes), 0, guid, size if flushed is None else flushed, size
-    )
+    head = struct.pack("<4sIIIQII16sQQ", b"loge", 0, room + len(data), tail, number, len(changes), 0, guid, size if flushed is None else flushed, size)
     return seal((head + descriptors).ljust(room, b"\0") + data)
 
 

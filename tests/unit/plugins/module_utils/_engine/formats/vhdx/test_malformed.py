@@ -73,7 +73,7 @@ CASES = {
     "no VHDX": (poke((0, b"vhdxfilf")), InvalidImage, "not a VHDX"),
     "both headers damaged": (poke((0x10010, b"x"), (0x20010, b"x")), CorruptImage, "both headers"),
     "no header signatures": (lambda i, v: [i.poke(at, v.seal(b"HEAD".ljust(4096, b"\0"))) for at in (0x10000, 0x20000)], CorruptImage, "both headers"),
-    "two headers, one number": (lambda i, v: (i.headers[0].update(number=2, log_length=2 * MIB)), CorruptImage, "same sequence number"),
+    "two headers, one number": (lambda i, v: i.headers[0].update(number=2, log_length=2 * MIB), CorruptImage, "same sequence number"),
     "unknown version": (header(version=2), UnsupportedImage, "version 2"),
     "log not aligned": (header(log_offset=MIB + 4096), CorruptImage, "not aligned"),
     "log length not aligned": (header(log_length=4096), CorruptImage, "not aligned"),
@@ -99,7 +99,11 @@ CASES = {
     "no metadata signature": (poke((2 * MIB, b"M")), CorruptImage, "no signature"),
     "too many metadata items": (poke((2 * MIB + 10, b"\x00\x08")), CorruptImage, "2048 entries"),
     "unknown required item": (lambda i, v: i.items.update({b"u" * 16: [b"x", 4]}), UnsupportedImage, "required"),
-    "metadata item twice": (poke((2 * MIB + 32 + 32, struct.pack("<IHH", 0xCAA16737, 0xFA36, 0x4D43) + bytes.fromhex("b3b633f0aa44e76b"))), CorruptImage, "twice"),
+    "metadata item twice": (
+        poke((2 * MIB + 32 + 32, struct.pack("<IHH", 0xCAA16737, 0xFA36, 0x4D43) + bytes.fromhex("b3b633f0aa44e76b"))),
+        CorruptImage,
+        "twice",
+    ),
     "metadata item in the table": (metadata_entry(1, 0, 8), CorruptImage, "not inside"),
     "metadata item outside": (metadata_entry(1, 0, MIB - 7), CorruptImage, "not inside"),
     "metadata item too long": (metadata_entry(1, 1, 0xFFFFFFFF), CorruptImage, "not inside"),
@@ -144,7 +148,7 @@ def test_refused(vhdx, case):
     change(image, vhdx)
     with pytest.raises(error, match=words) as caught:
         read_all(image.bytes())
-    assert type(caught.value) is error
+    assert caught.type is error
     assert caught.value.path == "memory"
 
 

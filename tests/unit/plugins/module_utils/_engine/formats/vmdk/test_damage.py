@@ -221,7 +221,7 @@ def test_flipped_bits_in_the_metadata(originals, subformat):
     chance = random.Random(9)
     places = [*range(79), *range(512, 1000), *range(RGD, RGD + 40), *range(RGT, RGT + 40), *range(GD, GD + 40), *range(GT, GT + 40)]
     places += range(len(original) - 2048, len(original)) if subformat == "streamOptimized" else []
-    for _ in range(600):
+    for _round in range(600):
         raw = original[:]
         raw[chance.choice(places)] ^= 1 << chance.randrange(8)
         try:

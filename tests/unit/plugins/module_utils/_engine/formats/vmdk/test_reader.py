@@ -70,7 +70,7 @@ def test_extents_of_any_range_are_parts_of_the_whole(raw, tmp_path, qemu_img):
         image = tmp_path / f"{subformat}.vmdk"
         run(qemu_img, "convert", "-O", "vmdk", "-o", f"subformat={subformat}", raw, image)
         reader = open_vmdk(FileStorage(image))
-        for _ in range(40):
+        for _round in range(40):
             start = chance.randrange(SIZE)
             length = chance.choice([1, 512, 70_000, SIZE])
             assert reader.read_at(start, length) == content[start : start + length]

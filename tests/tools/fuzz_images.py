@@ -1,0 +1,362 @@
+# Copyright (c) 2026, vmimage.prep contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sound small images for tests/tools/fuzz, and how they are damaged. The same seed gives the same damage."""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import importlib.util
+import lzma
+import random
+import shutil
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "plugins" / "module_utils"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import build_ova  # noqa: E402
+from _engine.errors import ImageError  # noqa: E402
+from _engine.formats import iso, registry  # noqa: E402
+from _engine.formats.vhd import layout as vhd  # noqa: E402
+from _engine.formats.vhdx import crc32c  # noqa: E402
+from _engine.formats.vhdx import layout as vhdx  # noqa: E402
+from _engine.packages import tar  # noqa: E402
+from _engine.produce import produce  # noqa: E402
+from _engine.source import Request, open_source  # noqa: E402
+from _engine.storage.base import Storage  # noqa: E402
+from _engine.storage.file import FileStorage  # noqa: E402
+from _engine.storage.sink import Sink  # noqa: E402
+
+KIB, MIB = 1 << 10, 1 << 20
+DISK = 3 * MIB + 1536
+MAX_CORPUS_FILE = 8 * MIB
+
+
+class Image(t.NamedTuple):
+    """A sound image."""
+
+    name: str
+    family: str
+    """what --format selects: a format, ``stream`` or ``package``"""
+    path: Path
+    content: Path | None
+    """the raw disk that it holds; None when that is not known"""
+
+
+OURS = {
+    "qcow2": ("qcow2", None, False, {}),
+    "qcow2-compressed": ("qcow2", None, True, {}),
+    "qcow2-v2-4k": ("qcow2", None, False, {"compat": "0.10", "cluster_size": "4k"}),
+    "qcow2-compressed-512": ("qcow2", None, True, {"cluster_size": "512"}),
+    "vmdk-sparse": ("vmdk", "monolithicSparse", False, {}),
+    "vmdk-stream": ("vmdk", "streamOptimized", False, {}),
+    "vdi-dynamic": ("vdi", "dynamic", False, {}),
+    "vdi-fixed": ("vdi", "fixed", False, {}),
+    "vhd-dynamic": ("vhd", "dynamic", False, {}),
+    "vhd-fixed": ("vhd", "fixed", False, {}),
+    "vhdx-dynamic": ("vhdx", "dynamic", False, {"block_size": "1M"}),
+    "vhdx-fixed": ("vhdx", "fixed", False, {"block_size": "1M"}),
+}
+QEMU = {
+    "qcow2-qemu": ("qcow2", "qcow2", []),
+    "qcow2-qemu-c": ("qcow2", "qcow2", ["-c"]),
+    "qcow2-qemu-zstd": ("qcow2", "qcow2", ["-c", "-o", "compression_type=zstd"]),
+    "qcow2-qemu-64k-rc1": ("qcow2", "qcow2", ["-o", "refcount_bits=1"]),
+    "qcow2-qemu-512-rc64": ("qcow2", "qcow2", ["-o", "cluster_size=512,refcount_bits=64"]),
+    "qcow2-qemu-2M-v2": ("qcow2", "qcow2", ["-o", "cluster_size=2M,compat=0.10"]),
+    "qcow2-qemu-metadata": ("qcow2", "qcow2", ["-o", "preallocation=metadata"]),
+    "qcow2-qemu-extl2": ("qcow2", "qcow2", ["-o", "extended_l2=on"]),
+    "vmdk-qemu": ("vmdk", "vmdk", []),
+    "vmdk-qemu-zeroed": ("vmdk", "vmdk", ["-o", "zeroed_grain=on"]),
+    "vmdk-qemu-stream": ("vmdk", "vmdk", ["-o", "subformat=streamOptimized"]),
+    "vdi-qemu": ("vdi", "vdi", []),
+    "vdi-qemu-static": ("vdi", "vdi", ["-o", "static=on"]),
+    "vhd-qemu": ("vhd", "vpc", ["-o", "force_size=on"]),
+    "vhd-qemu-fixed": ("vhd", "vpc", ["-o", "subformat=fixed,force_size=on"]),
+    "vhdx-qemu": ("vhdx", "vhdx", ["-o", "block_size=1M"]),
+    "vhdx-qemu-fixed": ("vhdx", "vhdx", ["-o", "subformat=fixed,block_size=1M"]),
+}
+
+
+def make_images(folder: Path, family: str | None, qemu_img: str | None, corpus: Path | None) -> list[Image]:
+    """Write all images of a family (of every one when None) into a folder."""
+    disk = folder / "disk.raw"
+    disk.write_bytes(make_disk())
+    images = [Image("raw", "raw", disk, disk)]
+    for name, (form, subformat, compress, options) in OURS.items():
+        if family in (None, form, "stream"):
+            convert(disk, folder / name, form, subformat, compress, options)
+            images.append(Image(name, form, folder / name, disk))
+    if family in (None, "iso"):
+        (folder / "iso").write_bytes(make_iso())
+        images.append(Image("iso", "iso", folder / "iso", folder / "iso"))
+    if family in (None, "stream"):
+        raw, qcow2 = disk.read_bytes(), (folder / "qcow2-v2-4k").read_bytes()
+        half = len(raw) // 2
+        for name, data in (
+            ("raw.gz", gzip.compress(raw, 1, mtime=0)),
+            ("raw.gz-members", gzip.compress(raw[:half], 1, mtime=0) + gzip.compress(raw[half:], 1, mtime=0) + bytes(512)),
+            ("raw.xz", lzma.compress(raw, preset=0)),
+            ("raw.xz-streams", lzma.compress(raw[:half], preset=0) + bytes(8) + lzma.compress(raw[half:], preset=0)),
+            ("raw.bz2", bz2.compress(raw, 1)),
+            ("raw.bz2-streams", bz2.compress(raw[:half], 1) + bz2.compress(raw[half:], 1)),
+            ("qcow2.gz", gzip.compress(qcow2, 1, mtime=0)),
+            ("qcow2.xz", lzma.compress(qcow2, preset=0)),
+        ):
+            (folder / name).write_bytes(data)
+            images.append(Image(name, "stream", folder / name, disk))
+    if family in (None, "package"):
+        build_ova.build_ova(folder / "ova", size=8 * MIB)
+        build_ova.make_disk(folder / "ova.raw", 8 * MIB)
+        images.append(Image("ova", "package", folder / "ova", folder / "ova.raw"))
+    for name, (form, driver, options) in QEMU.items() if qemu_img else ():
+        if family in (None, form):
+            subprocess.run([qemu_img, "convert", "-f", "raw", "-O", driver, *options, disk, folder / name], check=True)
+            images.append(Image(name, form, folder / name, disk))
+    if qemu_img and family in (None, "qcow2"):
+        with_snapshot = folder / "qcow2-qemu-snapshot"
+        shutil.copy(folder / "qcow2-qemu", with_snapshot)
+        subprocess.run([qemu_img, "snapshot", "-c", "before", with_snapshot], check=True)
+        images.append(Image("qcow2-qemu-snapshot", "qcow2", with_snapshot, disk))
+    if corpus:
+        images += corpus_images(folder, family, corpus)
+    return [image for image in images if family in (None, image.family)]
+
+
+def corpus_images(folder: Path, family: str | None, corpus: Path) -> list[Image]:
+    """The small images of a corpus (MANIFEST.tsv and tool.py), sound or not: only their content is not known here."""
+    spec = importlib.util.spec_from_file_location("corpus_tool", corpus / "tool.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    images = []
+    with open(corpus / "MANIFEST.tsv", newline="") as file:
+        rows = [row for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE) if row["role"] == "primary"]
+    for row in rows:
+        form = row["format"] if row["format"] in registry.FORMATS else None
+        if form and family in (None, form) and (corpus / row["file"]).exists() and int(row["image_bytes"]) <= MAX_CORPUS_FILE:
+            path = tool.materialize(row["case"], str(folder / "corpus" / row["case"]))
+            images.append(Image(row["case"], form, Path(path), None))
+    return images
+
+
+def make_disk() -> bytes:
+    """A disk with an MBR, and parts that are random, repetitive or zero and neither begin nor end at a cluster."""
+    chance = random.Random(7)
+    content = bytearray(DISK)
+    for at in range(100 * KIB, DISK, 389 * KIB):
+        part = chance.randbytes(50_001) if chance.random() < 0.5 else b"PAYLOAD." * 9_000
+        content[at : at + len(part)] = part[: DISK - at]
+    content[-1] = 0x99
+    content[446:462] = bytes([0x80, 0, 2, 0, 0x83, 0, 0, 0]) + (2048).to_bytes(4, "little") + (2048).to_bytes(4, "little")
+    content[510:512] = b"\x55\xaa"
+    return bytes(content)
+
+
+def make_iso() -> bytes:
+    """An ISO 9660 image with a root directory, Rock Ridge's mark and an El Torito catalog; its files are left out."""
+    sector, blocks = 2048, 40
+    root = bytearray(34)
+    root[0], root[2:6], root[10:14], root[25] = 34, (20).to_bytes(4, "little"), sector.to_bytes(4, "little"), 2
+    primary = bytearray(sector)
+    primary[:7] = b"\1CD001\1"
+    primary[40:72] = b"FUZZ".ljust(32)
+    primary[80:84], primary[84:88] = blocks.to_bytes(4, "little"), blocks.to_bytes(4, "big")
+    primary[128:132] = b"\0\x08\x08\0"
+    primary[156:190] = root
+    boot = bytearray(sector)
+    boot[:7], boot[7:30], boot[71:75] = b"\0CD001\1", b"EL TORITO SPECIFICATION", (21).to_bytes(4, "little")
+    catalog = bytearray(sector)
+    catalog[0], catalog[30:32] = 1, b"\x55\xaa"
+    catalog[28:30] = (-sum(int.from_bytes(catalog[at : at + 2], "little") for at in range(0, 32, 2)) & 0xFFFF).to_bytes(2, "little")
+    catalog[32:44] = bytes([0x88, 0, 0, 0, 0, 0, 4, 0]) + (22).to_bytes(4, "little")
+    directory = bytes(root) + b"SP\7\1\xbe\xef\0" + b"RR\5\1\x81"
+    parts = {16: primary, 17: boot, 18: b"\xffCD001\1", 20: directory, 21: catalog}
+    content = b"".join(bytes(parts.get(number, b"")).ljust(sector, b"\0") for number in range(blocks - 8))
+    return content + random.Random(9).randbytes(8 * sector)
+
+
+def convert(src: Path, dest: Path, form: str, subformat: str | None = None, compress: bool = False, options: dict[str, str] | None = None) -> None:
+    """Write an image with the engine's own writers."""
+    with open_source(Request(str(src))) as source, Sink(dest) as sink:
+        produce(source, registry.target(form, subformat, compress, options), sink)
+        sink.commit()
+
+
+class _Recorder(Storage):
+    """Notes what is read: an image's structures, when only its extents are asked for."""
+
+    def __init__(self, below: Storage) -> None:
+        self.below = below
+        self.name, self.size = below.name, below.size
+        self.ranges: list[tuple[int, int]] = []
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        self.ranges.append((offset, min(length, self.size - offset)))
+        return self.below.read_at(offset, length)
+
+
+def structures(image: Image) -> list[tuple[int, int]]:
+    """The (offset, length) ranges of an image's file that describe it, where damage means most."""
+    storage = FileStorage(image.path)
+    recorder = _Recorder(storage)
+    try:
+        if image.family == "package":
+            return [(member.offset - tar.BLOCK, tar.BLOCK + min(member.size, 4 * KIB)) for member in tar.read_index(storage)]
+        if image.family == "stream":
+            return [(0, 64), (max(0, storage.size - 64), min(64, storage.size)), (storage.size // 2, 64)]
+        reader = registry.open_reader(image.family, recorder)
+        reader.describe()
+        for _extent in reader.extents():
+            pass
+    except ImageError:
+        pass  # a case of the corpus that is bad already
+    finally:
+        storage.close()
+    return sorted({(offset, length) for offset, length in recorder.ranges if length > 0}) or [(0, min(512, storage.size))]
+
+
+INTERESTING = sorted(
+    {0, 1, 2, 3, *(1 << bit for bit in range(3, 65, 4)), *((1 << bit) - 1 for bit in (7, 8, 15, 16, 31, 32, 55, 62, 63, 64)), 0xFFFFFFFE, 511, 512, 513}
+)
+
+
+class Mutant(t.NamedTuple):
+    """A damaged image."""
+
+    data: bytearray
+    story: str
+    cut: bool
+    """nothing was done to it but to cut its end"""
+
+
+def mutate(image: Image, data: bytes, hot: list[tuple[int, int]], chance: random.Random) -> Mutant:
+    """Damage an image in one to three places; often repair the checksums then, so that what they protect is reached."""
+    if chance.random() < 0.12:
+        size = _cut(data, hot, chance)
+        return Mutant(bytearray(data[:size]), f"cut to {size} of {len(data)} bytes", True)
+    new = bytearray(data)
+    stories = []
+    for _count in range(chance.choice((1, 1, 1, 2, 3))):
+        stories.append(chance.choice(_MUTATIONS)(new, hot, chance))
+    if chance.random() < 0.6:
+        stories += _reseal(image, new)
+    return Mutant(new, "; ".join(stories), False)
+
+
+def _place(data: bytearray, hot: list[tuple[int, int]], chance: random.Random) -> int:
+    """An offset, mostly in a structure, and there mostly where something stands."""
+    if not data:
+        return 0
+    start, length = chance.choice(hot) if chance.random() < 0.9 else (0, len(data))
+    length = min(length, max(1, len(data) - start))
+    for _try in range(30):
+        at = min(start + (chance.randrange(min(length, 128)) if chance.random() < 0.3 else chance.randrange(length)), len(data) - 1)
+        if data[at] or chance.random() < 0.05:
+            return at
+    return at
+
+
+def _bits(data: bytearray, hot: list[tuple[int, int]], chance: random.Random) -> str:
+    at = _place(data, hot, chance)
+    bit = chance.randrange(8)
+    data[at : at + 1] = bytes([(data[at] if data else 0) ^ 1 << bit])
+    return f"bit {bit} of byte {at:#x} flipped"
+
+
+def _value(data: bytearray, hot: list[tuple[int, int]], chance: random.Random) -> str:
+    width = chance.choice((1, 2, 4, 4, 8, 8))
+    at = _place(data, hot, chance) // width * width
+    order = chance.choice(("little", "big"))
+    old = int.from_bytes(data[at : at + width], order)
+    value = chance.choice(
+        (chance.choice(INTERESTING), old + 1, old - 1, old * 2, old + 512, old << 9, len(data), len(data) // 512, len(data) - 512, ~old, chance.getrandbits(64))
+    ) % (1 << 8 * width)
+    data[at : at + width] = value.to_bytes(width, order)
+    return f"{value:#x} ({width} bytes, {order}) at {at:#x}"
+
+
+def _entries(data: bytearray, hot: list[tuple[int, int]], chance: random.Random) -> str:
+    """A table's entry over another of the same table, or both in each other's place."""
+    width = chance.choice((4, 8))
+    one = _place(data, hot, chance) // width * width
+    other = max(0, min(one + chance.choice((-2, -1, 1, 2, 8, 64)) * width, len(data) - width))
+    first, second = bytes(data[one : one + width]), bytes(data[other : other + width])
+    data[other : other + width] = first
+    if chance.random() < 0.5:
+        data[one : one + width] = second
+    return f"entry at {one:#x} copied or moved to {other:#x}"
+
+
+def _block(data: bytearray, hot: list[tuple[int, int]], chance: random.Random) -> str:
+    size = chance.choice((16, 512, 4 * KIB, 64 * KIB))
+    at = _place(data, hot, chance) // size * size
+    kind = chance.choice(("zeros", "ones", "noise", "copy"))
+    source = _place(data, hot, chance) // size * size
+    new = {"zeros": bytes(size), "ones": b"\xff" * size, "noise": chance.randbytes(size), "copy": bytes(data[source : source + size])}[kind]
+    length = min(len(new), len(data) - at)
+    data[at : at + length] = new[:length]
+    return f"{length} bytes at {at:#x}: {kind} of {source:#x}"
+
+
+def _length(data: bytearray, hot: list[tuple[int, int]], chance: random.Random) -> str:
+    """Bytes inserted, removed or appended; or the end cut and filled up with zeros."""
+    kind = chance.choice(("insert", "remove", "append zeros", "append noise", "zero the end"))
+    at, size = _place(data, hot, chance), chance.choice((1, 8, 511, 512, 4 * KIB, 64 * KIB))
+    if kind == "insert":
+        data[at:at] = chance.randbytes(size)
+    elif kind == "remove":
+        del data[at : at + size]
+    elif kind == "zero the end":
+        at = _cut(data, hot, chance)
+        size = len(data) - at
+        data[at:] = bytes(size)
+    else:
+        data += bytes(size) if kind == "append zeros" else chance.randbytes(size)
+    return f"{kind} {size} bytes at {at:#x}"
+
+
+_MUTATIONS = (_bits, _bits, _value, _value, _value, _value, _entries, _entries, _block, _length)
+
+
+def _cut(data: t.Sequence[int], hot: list[tuple[int, int]], chance: random.Random) -> int:
+    """Where to cut: a byte, a sector, the border of a structure, or just the end."""
+    start, length = chance.choice(hot)
+    size = chance.choice(
+        (chance.randrange(len(data) + 1), chance.randrange(len(data) // 512 + 1) * 512, start, start + length, start + length // 2, len(data) - 1, len(data) - 512)
+    )
+    return max(0, min(size, len(data) - 1))
+
+
+def _reseal(image: Image, data: bytearray) -> list[str]:
+    """Put right the checksums that the format has."""
+    places: list[tuple[int, int, t.Callable[[bytes], bytes]]] = []
+    if image.family == "vhd":
+        places = [(0, 512, _seal_vhd), (len(data) - 512, 512, _seal_vhd), (512, 1024, _seal_vhd)]
+    elif image.family == "vhdx":
+        places = [(offset, 4096, crc32c.seal) for offset in vhdx.HEADER_OFFSETS]
+        places += [(offset, vhdx.REGION_TABLE_SIZE, crc32c.seal) for offset in vhdx.REGION_TABLE_OFFSETS]
+    elif image.family == "package":
+        places = [(offset, tar.BLOCK, _seal_tar) for offset in range(0, len(data) - tar.BLOCK, tar.BLOCK) if data[offset + 257 : offset + 262] == b"ustar"]
+    for offset, length, seal in places:
+        if offset >= 0 and offset + length <= len(data):
+            data[offset : offset + length] = seal(bytes(data[offset : offset + length]))
+    return ["checksums repaired"] if places else []
+
+
+def _seal_vhd(raw: bytes) -> bytes:
+    at = {vhd.FOOTER_COOKIE: vhd.FOOTER_CHECKSUM, vhd.HEADER_COOKIE: vhd.HEADER_CHECKSUM}.get(raw[:8])
+    return raw if at is None else raw[:at] + vhd.checksum(raw, at).to_bytes(4, "big") + raw[at + 4 :]
+
+
+def _seal_tar(raw: bytes) -> bytes:
+    total = sum(raw[:148]) + 8 * 32 + sum(raw[156:])
+    return raw[:148] + b"%06o\0 " % total + raw[156:]
+
+
+assert iso.SECTOR == 2048  # as make_iso() has it
