@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import build_ova  # noqa: E402
 from _engine.errors import ImageError  # noqa: E402
-from _engine.formats import iso, registry  # noqa: E402
+from _engine.formats import registry  # noqa: E402
 from _engine.formats.vhd import layout as vhd  # noqa: E402
 from _engine.formats.vhdx import crc32c  # noqa: E402
 from _engine.formats.vhdx import layout as vhdx  # noqa: E402
@@ -245,7 +245,7 @@ def mutate(image: Image, data: bytes, hot: list[tuple[int, int]], chance: random
     for _count in range(chance.choice((1, 1, 1, 2, 3))):
         stories.append(chance.choice(_MUTATIONS)(new, hot, chance))
     if chance.random() < 0.6:
-        stories += _reseal(image, new)
+        stories += _reseal(image, new, data)
     return Mutant(new, "; ".join(stories), False)
 
 
@@ -333,8 +333,8 @@ def _cut(data: t.Sequence[int], hot: list[tuple[int, int]], chance: random.Rando
     return max(0, min(size, len(data) - 1))
 
 
-def _reseal(image: Image, data: bytearray) -> list[str]:
-    """Put right the checksums that the format has."""
+def _reseal(image: Image, data: bytearray, before: bytes) -> list[str]:
+    """Put right the checksums that the format has, of what was changed."""
     places: list[tuple[int, int, t.Callable[[bytes], bytes]]] = []
     if image.family == "vhd":
         places = [(0, 512, _seal_vhd), (len(data) - 512, 512, _seal_vhd), (512, 1024, _seal_vhd)]
@@ -343,10 +343,13 @@ def _reseal(image: Image, data: bytearray) -> list[str]:
         places += [(offset, vhdx.REGION_TABLE_SIZE, crc32c.seal) for offset in vhdx.REGION_TABLE_OFFSETS]
     elif image.family == "package":
         places = [(offset, tar.BLOCK, _seal_tar) for offset in range(0, len(data) - tar.BLOCK, tar.BLOCK) if data[offset + 257 : offset + 262] == b"ustar"]
+    repaired = []
     for offset, length, seal in places:
-        if offset >= 0 and offset + length <= len(data):
-            data[offset : offset + length] = seal(bytes(data[offset : offset + length]))
-    return ["checksums repaired"] if places else []
+        found = bytes(data[max(0, offset) : offset + length])
+        if len(found) == length and found != before[offset : offset + length]:
+            data[offset : offset + length] = seal(found)
+            repaired.append(f"checksum at {offset:#x} repaired")
+    return repaired
 
 
 def _seal_vhd(raw: bytes) -> bytes:
@@ -357,6 +360,3 @@ def _seal_vhd(raw: bytes) -> bytes:
 def _seal_tar(raw: bytes) -> bytes:
     total = sum(raw[:148]) + 8 * 32 + sum(raw[156:])
     return raw[:148] + b"%06o\0 " % total + raw[156:]
-
-
-assert iso.SECTOR == 2048  # as make_iso() has it

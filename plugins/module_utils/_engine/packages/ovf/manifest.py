@@ -20,7 +20,7 @@ from ...errors import IntegrityFailure, printable
 from ...progress import Progress, silent
 from ...storage.base import Storage
 
-_LINE = re.compile(r"(SHA-?(?:1|224|256|384|512))\s*\((.+)\)\s*=\s*([0-9a-f]+)", re.IGNORECASE | re.ASCII)
+_LINE = re.compile(r"(SHA(?:2?-)?(?:1|224|256|384|512))\s*\((.+)\)\s*=\s*([0-9a-f]+)", re.IGNORECASE | re.ASCII)
 _PIECE = 4 << 20
 """bytes read and hashed at a time"""
 
@@ -76,7 +76,7 @@ def parse_manifest(data: bytes, name: str) -> Manifest:
         match = _LINE.fullmatch(line)
         if match is None:
             raise _bad_line(number, "is no SHA digest of a file", name)
-        algorithm = match[1].lower().replace("-", "")
+        algorithm = match[1].lower().replace("sha2-", "sha").replace("-", "")  # OpenSSL 3 writes SHA2-256
         if len(match[3]) != hashlib.new(algorithm).digest_size * 2:
             raise _bad_line(number, f"has {len(match[3])} digits, which is not the length of a {match[1]} digest", name)
         entries.append(Entry(match[2].strip(), algorithm, match[3].lower()))

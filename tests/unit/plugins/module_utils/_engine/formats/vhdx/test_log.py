@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import random
 import struct
 import subprocess
 
@@ -277,30 +276,6 @@ def test_entries_that_lie_in_each_other_cost_no_endless_time(vhdx):
     image = vhdx.Image().dirty(*[bytes(entry)] * 256)
     with pytest.raises(LimitExceeded, match="overlap each other"):
         read(image.bytes())
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_the_overlay_is_a_file_that_was_written_to(seed):
-    chance = random.Random(seed)
-    base, size = chance.randbytes(40 * 4096), 50 * 4096
-    changes = []
-    for _change in range(30):
-        at = chance.randrange(50)
-        changes.append((at * 4096, chance.randbytes(4096) if chance.random() < 0.5 else bytes(4096 * chance.randint(1, min(6, 50 - at)))))
-    written = bytearray(base.ljust(size, b"\0"))
-    for offset, data in changes:
-        written[offset : offset + len(data)] = data
-    overlay = log.Overlay(Memory(base), size)
-    for offset, data in reversed(changes):
-        if data.count(0) == len(data):
-            overlay.zero_below(offset, len(data))
-        else:
-            overlay.put_below(offset, data)
-    assert overlay.read_at(0, size + 1) == written
-    for _read in range(200):
-        start = chance.randrange(size + 4096)
-        length = chance.randrange(20_000)
-        assert overlay.read_at(start, length) == written[start : start + length]
 
 
 def test_extents_of_a_replayed_image_lead_to_the_replayed_bytes(vhdx):

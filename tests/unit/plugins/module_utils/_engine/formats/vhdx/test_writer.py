@@ -158,6 +158,27 @@ def test_the_layout(tmp_path):
     assert len(content) == 7 * MIB
 
 
+def test_a_run_that_begins_in_the_last_block_and_goes_on_behind_it(tmp_path, qemu_img):
+    runs = [(0, b"a" * UNIT), (MIB // 2, b"b" * 2 * MIB), (4 * MIB, b"c" * UNIT), (4 * MIB + 2 * UNIT, b"d" * UNIT)]
+    image = write(tmp_path / "image.vhdx", 8 * MIB, runs, block_size="1M")
+    assert image.stat().st_size == (4 + 4) * MIB
+    raw = bytearray(8 * MIB)
+    for start, data in runs:
+        raw[start : start + len(data)] = data
+    run(qemu_img, "convert", "-f", "vhdx", "-O", "raw", image, tmp_path / "raw")
+    assert (tmp_path / "raw").read_bytes() == raw
+
+
+def test_the_table_does_not_reach_into_the_first_block(tmp_path):
+    """Its last chunk is not whole, and its region is as good as full."""
+    blocks = 31 * 4096 + 4000  # with 31 entries for bitmaps: 7 less than 1 MiB holds
+    image = write(tmp_path / "image.vhdx", blocks * MIB, [(0, b"f" * UNIT), ((blocks - 1) * MIB, b"l" * UNIT)], block_size="1M")
+    assert image.stat().st_size == (4 + 2) * MIB
+    reader = VhdxReader(FileStorage(image))
+    assert reader.read_at(0, UNIT + 1) == b"f" * UNIT + b"\0"
+    assert reader.read_at((blocks - 1) * MIB - 1, UNIT + 2) == b"\0" + b"l" * UNIT + b"\0"
+
+
 def test_the_largest_disk(tmp_path, qemu_img):
     image = write(tmp_path / "image.vhdx", 64 * TIB, [(64 * TIB - UNIT, b"z" * UNIT)], block_size="1M")
     assert image.stat().st_size == (3 + 513 + 1) * MIB
