@@ -11,7 +11,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._engine.packages.ovf.extract import extract, plan
+from .._engine.extract import extract, plan
 from .._engine.packages.ovf.package import Package, open_package
 from .._engine.source import source_identity
 from .._engine.transfer.provenance import file_identity, recall, remember

@@ -65,7 +65,7 @@ class Storage(abc.ABC):
 
     def data_ranges(self, start: int = 0, end: int | None = None) -> t.Iterator[tuple[int, int]]:
         """The (offset, length) runs that may hold data, in order; what lies between them is a hole and reads as zeros."""
-        end = self.size if end is None else end
+        end = self.size if end is None else min(end, self.size)
         if end > start:
             yield start, end - start
 

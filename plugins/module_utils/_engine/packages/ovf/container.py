@@ -195,7 +195,8 @@ def resolve(container: Container, folder: str, href: str) -> tuple[str, bool]:
         return similar[0], False
     if similar:
         raise AmbiguousImage(f"there is no file {printable(href)!r}, but: {_list_of(similar)}", path=container.path)
-    there = [name for name in container.names()[:100] if posixpath.splitext(name)[1] == posixpath.splitext(href)[1]][:5]
+    suffix = posixpath.splitext(href)[1]
+    there = [name for name in container.names()[:100] if name.endswith(suffix)][:5]
     raise MissingFile(f"the package has no file {printable(href)!r}", path=container.path, hint=f"It has: {_list_of(there)}" if there else None)
 
 

@@ -152,6 +152,15 @@ def test_refused(vhdx, case):
     assert caught.value.path == "memory"
 
 
+@pytest.mark.parametrize("case", ["regions overlap", "log over the metadata", "no room for the table"])
+def test_structures_are_checked_before_anything_is_described(vhdx, case):
+    change, error, _words = CASES[case]
+    image = vhdx.Image()
+    change(image, vhdx)
+    with pytest.raises(error):
+        VhdxReader(Memory(image.bytes()))
+
+
 def test_a_check_reports_a_block_that_is_there_twice(vhdx):
     image = vhdx.Image()
     image.table[1] = image.table[0]

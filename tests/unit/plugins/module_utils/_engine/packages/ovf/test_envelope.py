@@ -28,9 +28,7 @@ def rasd(**elements):
 
 
 def disk(number, identity, parent=None, address=None):
-    return item(
-        17, identity, rasd(HostResource=f"ovf:/disk/d{number}") + (rasd(Parent=parent, AddressOnParent=address) if parent is not None else rasd())
-    )
+    return item(17, identity, rasd(HostResource=f"ovf:/disk/d{number}") + (rasd(Parent=parent, AddressOnParent=address) if parent is not None else rasd()))
 
 
 def system(*items, sections="", identity="vm"):
@@ -53,7 +51,8 @@ def test_ovf_0_9():
       <Content x:type="ovf:VirtualSystem_Type" ovf:id="vm"><Info/>
         <Section x:type="ovf:OperatingSystemSection_Type" ovf:id="93"/>
         <Section x:type="ovf:VirtualHardwareSection_Type">
-          <Item><r:InstanceId>8</r:InstanceId><r:ResourceType>6</r:ResourceType><r:ResourceSubType>someother, lsilogic</r:ResourceSubType><r:BusNumber>0</r:BusNumber></Item>
+          <Item><r:InstanceId>8</r:InstanceId><r:ResourceType>6</r:ResourceType><r:ResourceSubType>someother, lsilogic</r:ResourceSubType>
+            <r:BusNumber>0</r:BusNumber></Item>
           <Item><r:InstanceId>9</r:InstanceId><r:ResourceType>17</r:ResourceType><r:HostResource> /disk/d1
           </r:HostResource><r:Parent>8</r:Parent><r:AddressOnParent>0</r:AddressOnParent></Item>
           <Item><r:InstanceId>2</r:InstanceId><r:ResourceType>4</r:ResourceType><r:AllocationUnits>MegaBytes</r:AllocationUnits>
@@ -91,7 +90,8 @@ def test_ovirt():
       <References><File ovf:href="guid" ovf:id="guid" ovf:size="99"/></References>
       <DiskSection><Disk ovf:diskId="image" ovf:capacity="11" ovf:capacityAllocationUnits="byte * 2^30" ovf:fileRef="guid" ovf:parentRef=""
          ovf:volume-format="COW" ovf:disk-interface="VirtIO_SCSI" ovf:boot="true"/></DiskSection>
-      <VirtualSystem ovf:id="vm"><BiosType>4</BiosType><OperatingSystemSection ovf:id="80" ovirt:id="24"><Description>rhel_7x64</Description></OperatingSystemSection>
+      <VirtualSystem ovf:id="vm"><BiosType>4</BiosType><OperatingSystemSection ovf:id="80" ovirt:id="24">
+        <Description>rhel_7x64</Description></OperatingSystemSection>
       <VirtualHardwareSection>{item(20, "monitor")}{item(17, "guid", rasd(HostResource="image/guid", Parent="0000"))}
         {item(3, 1, rasd(num_of_sockets=2, cpu_per_socket=4))}</VirtualHardwareSection></VirtualSystem></ovf:Envelope>"""
     found = parse_envelope(data.encode(), "vm.ovf")
@@ -150,7 +150,14 @@ def test_capacities():
 
 @pytest.mark.parametrize(
     "attributes",
-    ['ovf:password="true"', 'ovf:password="1"', 'ovf:isPassword="true"', 'vmw:qualifiers="Password"', 'ovf:type="password"', 'ovf:qualifiers="MinLen(8), password"'],
+    [
+        'ovf:password="true"',
+        'ovf:password="1"',
+        'ovf:isPassword="true"',
+        'vmw:qualifiers="Password"',
+        'ovf:type="password"',
+        'ovf:qualifiers="MinLen(8), password"',
+    ],
 )
 def test_passwords_are_never_kept(attributes):
     found = read(
@@ -223,7 +230,9 @@ def test_operating_systems(said, wanted):
 
 
 def test_double_ids_are_told_when_they_matter():
-    found = read(f"<DiskSection>{DISK.format(1) * 2}</DiskSection>", '<References><File ovf:id="f1" ovf:href="a"/><File ovf:id="f1" ovf:href="b"/></References>')
+    found = read(
+        f"<DiskSection>{DISK.format(1) * 2}</DiskSection>", '<References><File ovf:id="f1" ovf:href="a"/><File ovf:id="f1" ovf:href="b"/></References>'
+    )
     with pytest.raises(CorruptImage, match="2 disks with the id 'd1'"):
         found.disk("d1")
     with pytest.raises(CorruptImage, match="2 files with the id 'f1'"):

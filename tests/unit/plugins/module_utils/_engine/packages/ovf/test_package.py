@@ -137,7 +137,10 @@ def test_the_literal_name_comes_before_the_decoded_one(tmp_path):
 def test_two_names_in_other_cases_are_ambiguous(tmp_path):
     with ova(tmp_path, [("vm.ovf", descriptor("a")), ("A", b""), ("vm.mf", b"")]) as package:
         assert package.disks()[0].file == "A"
-    with ova(tmp_path, [("vm.ovf", descriptor("aa")), ("Aa", b""), ("aA", b"")]) as package, pytest.raises(AmbiguousImage, match="no file 'aa', but: 'Aa', 'aA'"):
+    with (
+        ova(tmp_path, [("vm.ovf", descriptor("aa")), ("Aa", b""), ("aA", b"")]) as package,
+        pytest.raises(AmbiguousImage, match="no file 'aa', but: 'Aa', 'aA'"),
+    ):
         package.disks()[0].open()
 
 

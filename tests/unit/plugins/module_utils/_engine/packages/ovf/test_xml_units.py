@@ -76,17 +76,17 @@ LAUGHS = "<!DOCTYPE E [<!ENTITY a 'ha'><!ENTITY b '&a;&a;'>]><E>&b;</E>"
     ],
 )
 def test_what_is_refused(text, kind, message):
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(kind, match=message) as caught:
         parse(text)
     assert caught.value.path == "vm.ovf"
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_a_huge_attribute_takes_no_quadratic_time():
-    start = time.monotonic()
+    start = time.process_time()
     assert len(parse("<E a='" + "x" * (4_000_000) + "'/>").root.get("a")) == 4_000_000
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize(

@@ -13,19 +13,19 @@ import os
 import posixpath
 import typing as t
 
-from ...errors import AccessError, InvalidImage, SpaceError, UnsafeReference, from_os_error, printable
-from ...formats.base import Target
-from ...formats.raw import RawReader, RawWriter
-from ...progress import Progress, silent
-from ...storage.base import Storage
-from ...storage.file import FileStorage
-from ...storage.sink import Sink
-from ...transfer.compare import compare
-from ...transfer.convert import convert
-from ...transfer.provenance import file_identity
+from .errors import AccessError, InvalidImage, SpaceError, UnsafeReference, from_os_error, printable
+from .formats.base import Target
+from .formats.raw import RawReader, RawWriter
+from .progress import Progress, silent
+from .storage.base import Storage
+from .storage.file import FileStorage
+from .storage.sink import Sink
+from .transfer.compare import compare
+from .transfer.convert import convert
+from .transfer.provenance import file_identity
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .package import Package
+    from .packages.ovf.package import Package
 
 
 @dataclasses.dataclass

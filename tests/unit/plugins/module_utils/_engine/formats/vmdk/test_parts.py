@@ -1,0 +1,237 @@
+# Copyright (c) 2026, vmimage.prep contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""VMDK disks in several files, and deltas with their parents. qemu-img makes what it can, and judges it."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+
+import pytest
+from ansible_collections.vmimage.prep.plugins.module_utils._engine.errors import (
+    AccessError,
+    CorruptImage,
+    ImageError,
+    InvalidImage,
+    UnsafeReference,
+    UnsupportedImage,
+)
+from ansible_collections.vmimage.prep.plugins.module_utils._engine.extents import HOLE, ZERO
+from ansible_collections.vmimage.prep.plugins.module_utils._engine.source import Request, open_source
+
+HEAD = '# Disk DescriptorFile\nversion=1\nCID=12ab\nparentCID=ffffffff\ncreateType="monolithicFlat"\n'
+SECTOR = 512
+
+
+def run(*command):
+    return subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True).stdout
+
+
+def opened(path, folder=None):
+    return open_source(Request(str(path), references=str(folder or path.parent)))
+
+
+def content_of(reader):
+    return b"".join(reader.read_extent(extent) for extent in reader.extents())
+
+
+@pytest.fixture
+def flat(tmp_path):
+    """Eight different sectors in a file, and a function that opens a descriptor with given lines."""
+    content = random.Random(3).randbytes(8 * SECTOR)
+    (tmp_path / "flat.bin").write_bytes(content)
+
+    def describe(lines, head=HEAD):
+        (tmp_path / "disk.vmdk").write_text(head + lines, encoding="utf-8")
+        return opened(tmp_path / "disk.vmdk")
+
+    describe.sectors = [content[at : at + SECTOR] for at in range(0, len(content), SECTOR)]
+    return describe
+
+
+@pytest.mark.parametrize("subformat", ["monolithicFlat", "twoGbMaxExtentFlat", "twoGbMaxExtentSparse"])
+def test_disks_of_qemu_img_in_several_files(tmp_path, qemu_img, qemu_io, subformat):
+    size = (2 << 30) + (5 << 20) + 1536
+    run(qemu_img, "create", "-q", "-f", "vmdk", "-o", f"subformat={subformat}", tmp_path / "disk.vmdk", size)
+    # Around the border of two files, at both ends, and somewhere.
+    writes = (f"write -P 1 {(2 << 30) - 4096} 8k", "write -P 2 0 512", f"write -P 3 {size - 1536} 1536", "write -P 4 70M 300k")
+    run(qemu_io, "-f", "vmdk", *(word for write in writes for word in ("-c", write)), tmp_path / "disk.vmdk")
+    run(qemu_img, "convert", "-O", "raw", tmp_path / "disk.vmdk", tmp_path / "judge.raw")
+    with opened(tmp_path / "disk.vmdk") as source, open(tmp_path / "judge.raw", "rb") as judge:
+        reader = source.reader
+        assert reader.virtual_size == size
+        assert sum(extent.length for extent in reader.extents() if extent.is_zero) > 2 << 30
+        assert reader.check().clean
+        for start, length in (((2 << 30) - 8192, 16384), (0, 4096), (size - 4096, 4096), (70 << 20, 400 << 10), ((2 << 30) - 1, 2)):
+            judge.seek(start)
+            assert reader.read_at(start, length) == judge.read(length)
+    with open_source(Request(str(tmp_path / "disk.vmdk"))) as source, pytest.raises(UnsupportedImage, match=subformat):
+        next(source.reader.extents())
+
+
+def test_lines_of_all_kinds(flat):
+    lines = 'RW 2 FLAT "flat.bin" 3\nRDONLY 1 FLAT "flat.bin" 0\nRW 3 ZERO\nRW 1 VMFS "flat.bin"\nRW 0 FLAT "flat.bin" 0\nRW 1 FLAT "flat.bin" 7\n'
+    zero, one = bytes(SECTOR), flat.sectors
+    wanted = [one[3], one[4], one[0], zero, zero, zero, one[0], one[7]]
+    with flat(lines) as source:
+        reader = source.reader
+        assert content_of(reader) == b"".join(wanted)
+        assert [(extent.start // SECTOR, extent.length // SECTOR) for extent in reader.extents() if extent.kind == ZERO] == [(3, 3)]
+        for start in range(8):
+            for length in range(1, 9 - start):
+                assert reader.read_at(start * SECTOR, length * SECTOR) == b"".join(wanted[start : start + length])
+
+
+def test_a_blank_line_does_not_double_an_extent(flat):
+    """qemu-img, up to 10 at least, takes the line that follows a blank one twice."""
+    with flat('\n\nRW 2 FLAT "flat.bin" 0\n\n') as source:
+        assert source.reader.virtual_size == 2 * SECTOR
+        assert content_of(source.reader) == b"".join(flat.sectors[:2])
+
+
+def test_holes_of_a_flat_file_are_not_read(flat, tmp_path):
+    with open(tmp_path / "sparse.bin", "wb") as file:
+        file.truncate(1 << 30)
+        file.seek(512 << 20)
+        file.write(b"\x01" * 4096)
+    with flat(f'RW {1 << 21} FLAT "sparse.bin" 0\n') as source:
+        extents = list(source.reader.extents())
+        assert sum(extent.length for extent in extents if extent.kind == HOLE) >= (1 << 30) - (1 << 20)
+
+
+@pytest.mark.parametrize(
+    ("lines", "kind", "match"),
+    [
+        ('RW 9 FLAT "flat.bin" 0\n', CorruptImage, "behind the end of the file"),
+        ('RW 8 FLAT "flat.bin" 1\n', CorruptImage, "behind the end of the file"),
+        ('RW 8 FLAT "flat.bin" 99999999999999999999\n', CorruptImage, "behind the end of the file"),
+        ('RW 8 FLAT "flat.bin"\n', CorruptImage, "has no offset"),
+        ('RW 8 FLAT "disk.vmdk" 0\n', CorruptImage, "loop"),
+        ('RW 1 FLAT "flat.bin" 0\nRW 1 FLAT "./flat.bin" 0\n', CorruptImage, "loop"),
+        ('RW 8 SPARSE "flat.bin"\n', InvalidImage, "not a VMDK sparse extent"),
+        ('RW 8 SPARSE "missing.vmdk"\n', AccessError, "no such file"),
+        ('RW 8 FLAT "/etc/passwd" 0\n', UnsafeReference, "/etc/passwd"),
+        ('RW 8 FLAT "/nowhere/flat.bin" 0\n', UnsafeReference, "does not lie in the folder"),
+        ('RW 8 FLAT "/dev/sda" 0\n', UnsafeReference, "/dev/sda"),
+        ('RW 8 FLAT "\\\\.\\PhysicalDrive0" 0\n', UnsafeReference, "PhysicalDrive0"),
+        ('RW 8 FLAT "C:\\disks\\flat.bin" 0\n', UnsafeReference, "does not lie in the folder"),
+        ('RW 8 FLAT "../flat.bin" 0\n', UnsafeReference, "leads out"),
+        ('RW 8 FLAT "json:{}" 0\n', UnsafeReference, "protocols"),
+        ('RW 8 FLAT "" 0\n', UnsafeReference, "no file"),
+    ],
+)
+def test_files_that_are_refused(flat, lines, kind, match):
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(kind, match=match), flat(lines):
+        pass
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize(
+    ("create_type", "line"),
+    [
+        ("fullDevice", 'RW 8 FLAT "flat.bin" 0\n'),
+        ("partitionedDevice", 'RW 8 FLAT "flat.bin" 0\n'),
+        ("vmfsRawDeviceMap", 'RW 8 VMFSRDM "flat.bin"\n'),
+        ("vmfsSparse", 'RW 8 VMFSSPARSE "flat.bin"\n'),
+        ("seSparse", 'RW 8 SESPARSE "flat.bin"\n'),
+        ("monolithicFlat", 'NOACCESS 8 FLAT "flat.bin" 0\n'),
+        ("monolithicFlat", "NOACCESS 8 ZERO\n"),
+        ("vmfs", 'RW 8 VMFSRAW "flat.bin"\n'),
+    ],
+)
+def test_kinds_that_are_described_but_not_read(flat, create_type, line):
+    with flat(line, HEAD.replace("monolithicFlat", create_type)) as source:
+        assert source.reader.describe().subformat == create_type
+        with pytest.raises(UnsupportedImage, match="not supported|NOACCESS"):
+            source.reader.extents()
+
+
+def test_a_split_disk_whose_part_has_another_size(tmp_path, qemu_img):
+    run(qemu_img, "create", "-q", "-f", "vmdk", "-o", "subformat=twoGbMaxExtentSparse", tmp_path / "disk.vmdk", "1M")
+    text = (tmp_path / "disk.vmdk").read_text()
+    for sectors, good in ((2048, True), (2047, True), (1920, False), (2049, False), (128, False)):
+        (tmp_path / "disk.vmdk").write_text(text.replace("RW 2048", f"RW {sectors}"))
+        if good:  # rounded up to a whole grain, as VirtualBox does
+            with opened(tmp_path / "disk.vmdk") as source:
+                assert content_of(source.reader) == bytes(sectors * SECTOR)
+        else:
+            with pytest.raises(CorruptImage, match="its own header 2048"), opened(tmp_path / "disk.vmdk"):
+                pass
+
+
+@pytest.fixture
+def chain(tmp_path, qemu_img, qemu_io):
+    """base ← middle ← top, each with its own data; the base in several files."""
+    below = []
+    for level, subformat in (("base", "twoGbMaxExtentFlat"), ("middle", "monolithicSparse"), ("top", "monolithicSparse")):
+        options = ["-o", f"subformat={subformat}"]
+        run(qemu_img, "create", "-q", "-f", "vmdk", *options, *below, tmp_path / f"{level}.vmdk", *([] if below else ["4M"]))
+        run(qemu_io, "-f", "vmdk", "-c", f"write -P {len(level)} {len(level)}00k 500k", tmp_path / f"{level}.vmdk")
+        below = ["-b", f"{level}.vmdk", "-F", "vmdk"]
+    return tmp_path
+
+
+def test_deltas(chain, qemu_img):
+    run(qemu_img, "convert", "-O", "raw", chain / "top.vmdk", chain / "judge.raw")
+    with opened(chain / "top.vmdk") as source:
+        assert content_of(source.reader) == (chain / "judge.raw").read_bytes()
+        assert source.reader.check().clean
+        assert source.reader.parent.parent.format == "vmdk"
+    with open_source(Request(str(chain / "top.vmdk"))) as source, pytest.raises(UnsupportedImage, match="snapshot"):
+        next(source.reader.extents())
+
+
+def rename_parent(image, place):
+    """Give the parent another name in the embedded descriptor."""
+    data = image.read_bytes()
+    text = data[512 : data.index(b"\0", data.index(b"parentFileNameHint="))]
+    longer = text.replace(b'"middle.vmdk"', b'"' + place + b'"')
+    image.write_bytes(data[:512] + longer + data[512 + len(longer) :])
+
+
+@pytest.mark.parametrize("place", [b"/vmfs/volumes/1234/vm/middle.vmdk", b"C:\\Virtual Machines\\middle.vmdk", b".\\middle.vmdk"])
+def test_a_parent_is_found_by_its_own_name(chain, place):
+    rename_parent(chain / "top.vmdk", place)
+    with opened(chain / "top.vmdk") as source:
+        assert source.reader.read_at(900 << 10, 1) == b"\x06"
+
+
+@pytest.mark.parametrize("place", [b"../middle.vmdk", b"nbd:middle.vmd"])
+def test_a_parent_that_is_never_looked_for(chain, place):
+    rename_parent(chain / "top.vmdk", place)
+    with pytest.raises(UnsafeReference), opened(chain / "top.vmdk"):
+        pass
+
+
+def test_a_parent_in_another_state(chain, qemu_io):
+    run(qemu_io, "-f", "vmdk", "-c", "write -P 99 0 512", chain / "middle.vmdk")
+    with pytest.raises(CorruptImage, match="content ID"), opened(chain / "top.vmdk"):
+        pass
+
+
+def test_parents_that_are_none(chain):
+    base = (chain / "base.vmdk").read_text().rstrip("\0")
+    (chain / "loop.vmdk").write_text(base.replace("parentCID=ffffffff", 'parentCID=1\nparentFileNameHint="loop.vmdk"'))
+    (chain / "unnamed.vmdk").write_text(base.replace("parentCID=ffffffff", "parentCID=1"))
+    (chain / "both.vmdk").write_text(base + 'parentFileNameHint="base.vmdk"\n')
+    (chain / "raw.vmdk").write_text(base.replace("parentCID=ffffffff", 'parentCID=1\nparentFileNameHint="middle.raw"'))
+    (chain / "middle.raw").write_bytes(bytes(4 << 20))
+    for name, kind in (("loop", CorruptImage), ("unnamed", UnsupportedImage), ("both", CorruptImage), ("raw", InvalidImage)):
+        with pytest.raises(kind), opened(chain / f"{name}.vmdk"):
+            pass
+
+
+def test_every_refusal_is_one_of_ours(flat):
+    """Whatever a line says, what comes out is an ImageError that can be printed, or sectors of the file."""
+    chance = random.Random(11)
+    words = ["RW", "RDONLY", "8", "0", "1", "99999999999", "FLAT", "SPARSE", "ZERO", "VMFS", '"flat.bin"', '"disk.vmdk"', '"\x9b/.."', "\n"]
+    for _try in range(300):
+        lines = "RW 1 ZERO\n" + " ".join(chance.choice(words) for _word in range(chance.randint(3, 12)))
+        try:
+            with flat(lines) as source:
+                content_of(source.reader)
+        except ImageError as error:
+            assert str(error).isprintable()
