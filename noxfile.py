@@ -51,7 +51,7 @@ def lint(session):
         try:
             session.run(*command, external=command[0] == "shellcheck")
         except nox.command.CommandFailed:
-            failed.append(command[0])
+            failed.append(" ".join(word for word in command[:2] if not word.startswith("-")))
     if failed:
         session.error(f"refused by {', '.join(failed)}")
 

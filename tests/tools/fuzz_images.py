@@ -328,7 +328,15 @@ def _cut(data: t.Sequence[int], hot: list[tuple[int, int]], chance: random.Rando
     """Where to cut: a byte, a sector, the border of a structure, or just the end."""
     start, length = chance.choice(hot)
     size = chance.choice(
-        (chance.randrange(len(data) + 1), chance.randrange(len(data) // 512 + 1) * 512, start, start + length, start + length // 2, len(data) - 1, len(data) - 512)
+        (
+            chance.randrange(len(data) + 1),
+            chance.randrange(len(data) // 512 + 1) * 512,
+            start,
+            start + length,
+            start + length // 2,
+            len(data) - 1,
+            len(data) - 512,
+        )
     )
     return max(0, min(size, len(data) - 1))
 

@@ -90,6 +90,11 @@ def merge(extents: t.Iterable[Extent]) -> t.Iterator[Extent]:
         yield last
 
 
+def within(extents: t.Iterable[Extent], start: int, end: int) -> t.Iterator[Extent]:
+    """What of some extents is inside the guest range ``start`` to ``end``."""
+    return (extent.clip(start, end) for extent in extents if extent.end > start and extent.start < end)
+
+
 def fill_holes(extents: t.Iterable[Extent], below: t.Callable[[int, int], t.Iterator[Extent]], end: int) -> t.Iterator[Extent]:
     """An overlay's extents with the image below it in the place of their holes.
 

@@ -8,10 +8,23 @@
 from __future__ import annotations
 
 import hashlib
+import typing as t
+
+
+def fingerprint(pieces: t.Iterable[tuple[int, t.Any]]) -> bytes:
+    """What stands for the content of one part of a disk. Pure: made in any thread.
+
+    :param pieces: (guest offset, bytes-like) of what is not zero in the part, in rising order
+    """
+    digest = hashlib.sha256()
+    for start, data in pieces:
+        digest.update(start.to_bytes(8, "little"))
+        digest.update(data)
+    return digest.digest()
 
 
 class ContentIdentity:
-    """Collects what a writer stores and answers with identifiers.
+    """Collects what a disk holds and answers with identifiers.
 
     Two disks with different content or size get different identifiers (VirtualBox refuses a second disk with a known
     UUID), the same disk gets the same on any node.
@@ -22,14 +35,10 @@ class ContentIdentity:
 
     def __init__(self, purpose: str, virtual_size: int) -> None:
         self._hash = hashlib.sha256(f"vmimage.prep {purpose} {virtual_size}".encode("ascii"))
-        self._next = -1
 
-    def update(self, start: int, data: bytes | memoryview) -> None:
-        """Note a stored run: guest offset and bytes. How a contiguous run is cut into calls makes no difference."""
-        if start != self._next:
-            self._hash.update(start.to_bytes(8, "little"))
-        self._hash.update(data)
-        self._next = start + len(data)
+    def add(self, part: bytes) -> None:
+        """Note the fingerprint of a part, in rising order. How a disk is cut into parts must not depend on its source."""
+        self._hash.update(part)
 
     def derive(self, use: str, length: int = 16) -> bytes:
         """``length`` bytes (at most 32) for one use, as ``uuid_create``."""

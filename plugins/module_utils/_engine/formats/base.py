@@ -18,6 +18,7 @@ from ..limits import MAX_VIRTUAL_SIZE, SECTOR
 from ..storage.base import Storage
 
 if t.TYPE_CHECKING:  # pragma: no cover
+    from ..identity import ContentIdentity
     from ..storage.sink import Sink
     from .chain import Files
 
@@ -222,14 +223,16 @@ class Writer(abc.ABC):
     unit: int
     """guest bytes: zeros are dropped, and what is written is cut, in multiples of this"""
     compresses = False
+    identity: ContentIdentity | None = None
+    """set by formats that demand identifiers: the transfer then adds the fingerprint of each part before finish()"""
 
     def __init__(self, sink: Sink, virtual_size: int, target: Target) -> None:
         self.sink = sink
         self.virtual_size = virtual_size
         self.target = target
 
-    def encode(self, data: bytes) -> t.Any:
-        """Prepare one unit (pad, compress). Pure: runs in any thread, in any order. Only used when ``compresses``."""
+    def encode(self, data: t.Any) -> t.Any:
+        """Prepare one unit (bytes-like; pad, compress). Pure: runs in any thread, in any order. Only used when ``compresses``."""
         return data
 
     @abc.abstractmethod

@@ -19,7 +19,7 @@ import typing as t
 from ..errors import AccessError, LimitExceeded, UnsafeReference, from_os_error, printable
 from .file import FileStorage
 
-Parts = t.Tuple[str, ...]
+Parts = tuple[str, ...]
 """A path below the folder, part by part"""
 
 MAX_LISTED = 10_000
@@ -167,6 +167,4 @@ def _parts(name: str) -> Parts:
 def _require_regular(found: os.stat_result, path: str, image: str) -> None:
     if not stat.S_ISREG(found.st_mode):
         what = "a symbolic link" if stat.S_ISLNK(found.st_mode) else "not a regular file"
-        raise UnsafeReference(
-            f"is {what}; only regular files are read because an image names them", path=path, hint=f"It is named by '{printable(image)}'"
-        )
+        raise UnsafeReference(f"is {what}; only regular files are read because an image names them", path=path, hint=f"It is named by '{printable(image)}'")

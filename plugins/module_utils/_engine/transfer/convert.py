@@ -14,6 +14,7 @@ import typing as t
 from ..errors import LimitExceeded
 from ..extents import COMPRESSED, DATA, ZERO
 from ..formats.base import Reader, Writer
+from ..identity import fingerprint
 from ..progress import Progress, silent
 from .cells import Buffers, Cell, cells, in_order, load, runs, thread_count
 
@@ -71,58 +72,69 @@ def convert(reader: Reader, writer: Writer, *, found: Survey | None = None, prog
     total = (found or survey(reader)).content
     threads = thread_count() if threads is None else threads
     done = written = 0
-    buffers = Buffers()
+    preparation = _Preparation(reader, writer)
     progress("convert", 0, total)
-    for cell, buffer, pieces in in_order(_tasks(reader, writer, buffers), threads):
-        for start, payload, length in pieces:
+    for cell in in_order(preparation.tasks(), threads):
+        for start, payload, length in cell.pieces:
             writer.write(start, payload)
             written += length
-        buffers.give_back(buffer)
-        done += sum(extent.length for extent in cell.extents)
+        if writer.identity is not None and cell.pieces:
+            writer.identity.add(cell.fingerprint)
+        preparation.buffers.give_back(cell.buffer)
+        done += cell.content
         progress("convert", done, total)
     writer.finish()
     reader.require_unchanged()
     return written
 
 
-_Piece = tuple[int, t.Any, int]
-"""guest offset, payload for the writer, guest bytes"""
-_Prepared = tuple[Cell, bytearray, list[_Piece]]
+class _Prepared(t.NamedTuple):
+    """A cell as the writer is to be given it."""
+
+    pieces: list[tuple[int, t.Any, int]]
+    """guest offset, payload, guest bytes"""
+    fingerprint: bytes
+    content: int
+    """guest bytes that were read for it"""
+    buffer: bytearray
 
 
-def _tasks(reader: Reader, writer: Writer, buffers: Buffers) -> t.Iterator[t.Callable[[], _Prepared]]:
-    """One task a cell. Storage that can only be read in order is read here, by the thread that hands out the tasks."""
-    size = reader.virtual_size
-    encode = writer.encode if writer.compresses else None
-    for cell in cells(reader):
-        buffer = buffers.take()
-        if reader.storage.sequential:
-            load(cell, buffer)
-            yield functools.partial(_prepare, cell, buffer, size, writer.unit, encode)
+class _Preparation:
+    """Makes the source's cells ready for the writer: what threads do, everything but the writing itself."""
+
+    def __init__(self, reader: Reader, writer: Writer) -> None:
+        self.reader = reader
+        self.unit = writer.unit
+        self.encode = writer.encode if writer.compresses else None
+        self.identify = writer.identity is not None
+        self.buffers = Buffers()
+
+    def tasks(self) -> t.Iterator[t.Callable[[], _Prepared]]:
+        """One task a cell. Storage that can only be read in order is read here, by the thread that hands out the tasks."""
+        for cell in cells(self.reader):
+            buffer = self.buffers.take()
+            if self.reader.storage.sequential:
+                load(cell, buffer)
+                yield functools.partial(self._prepare, cell, buffer)
+            else:
+                yield functools.partial(self._load_and_prepare, cell, buffer)
+
+    def _load_and_prepare(self, cell: Cell, buffer: bytearray) -> _Prepared:
+        load(cell, buffer)
+        return self._prepare(cell, buffer)
+
+    def _prepare(self, cell: Cell, buffer: bytearray) -> _Prepared:
+        unit = self.unit
+        first, last = cell.extents[0].start - cell.start, cell.extents[-1].end - cell.start
+        start = first - first % unit
+        end = min(-(-last // unit) * unit, self.reader.virtual_size - cell.start)
+        view = memoryview(buffer)
+        full = [(cell.start + begin, view[begin:stop]) for begin, stop in runs(buffer, start, end, unit)]
+        if self.encode is None:
+            pieces = [(offset, data, len(data)) for offset, data in full]
         else:
-            yield functools.partial(_load_and_prepare, cell, buffer, size, writer.unit, encode)
-
-
-def _load_and_prepare(cell: Cell, buffer: bytearray, size: int, unit: int, encode: t.Callable[[bytes], t.Any] | None) -> _Prepared:
-    load(cell, buffer)
-    return _prepare(cell, buffer, size, unit, encode)
-
-
-def _prepare(cell: Cell, buffer: bytearray, size: int, unit: int, encode: t.Callable[[bytes], t.Any] | None) -> _Prepared:
-    """What the writer is to be given for a loaded cell."""
-    first, last = cell.extents[0].start - cell.start, cell.extents[-1].end - cell.start
-    start = first - first % unit
-    end = min(-(-last // unit) * unit, size - cell.start)
-    pieces: list[_Piece] = []
-    view = memoryview(buffer)
-    for begin, stop in runs(buffer, start, end, unit):
-        if encode is None:
-            pieces.append((cell.start + begin, view[begin:stop], stop - begin))
-            continue
-        for at in range(begin, stop, unit):
-            part = view[at : min(at + unit, stop)]
-            pieces.append((cell.start + at, encode(t.cast(bytes, part)), len(part)))
-    return cell, buffer, pieces
+            pieces = [(offset + at, self.encode(data[at : at + unit]), min(unit, len(data) - at)) for offset, data in full for at in range(0, len(data), unit)]
+        return _Prepared(pieces, fingerprint(full) if self.identify else b"", sum(extent.length for extent in cell.extents), buffer)
 
 
 def require_size(reader: Reader, maximum: int | None) -> None:

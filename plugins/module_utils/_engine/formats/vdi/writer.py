@@ -32,19 +32,19 @@ class VdiWriter(Writer):
     """
 
     unit = 64 * KIB
+    identity: ContentIdentity
 
     def __init__(self, sink: Sink, virtual_size: int, target: Target) -> None:
         super().__init__(sink, check_virtual_size(whole_sectors(virtual_size), sink.name), target)
         self._fixed = target.subformat == "fixed"
         self._blocks = -(-self.virtual_size // BLOCK)
         self._data = _ALIGN + -(-4 * self._blocks // _ALIGN) * _ALIGN
-        self._identity = ContentIdentity(f"vdi {target.subformat}", self.virtual_size)
+        self.identity = ContentIdentity(f"vdi {target.subformat}", self.virtual_size)
         self._runs: list[tuple[int, int]] = [(0, self._blocks)] if self._fixed else []
         """allocated guest blocks (first, count), in the order of the file"""
         self._allocated = self._blocks if self._fixed else 0
 
     def write(self, start: int, data: t.Any) -> None:
-        self._identity.update(start, data)
         host = start if self._fixed else self._allocate(start, len(data))
         self.sink.write_at(self._data + host, data)
 
@@ -108,4 +108,4 @@ class VdiWriter(Writer):
         return preheader + header + LCHS_GEOMETRY.pack(cCylinders=0, cHeads=0, cSectors=0, cbSector=SECTOR)
 
     def _uuid(self, use: str) -> bytes:
-        return uuid.UUID(bytes=self._identity.uuid(use)).bytes_le
+        return uuid.UUID(bytes=self.identity.uuid(use)).bytes_le

@@ -14,7 +14,7 @@ import uuid
 from bisect import bisect_left
 
 from ...errors import CorruptImage, LimitExceeded, UnsupportedImage, printable
-from ...extents import DATA, HOLE, Extent, merge, skip_holes
+from ...extents import DATA, HOLE, Extent, merge, skip_holes, within
 from ...limits import SECTOR
 from ...storage.base import Storage
 from ...structure import Fields
@@ -179,7 +179,8 @@ class VhdReader(Reader):
         wanted, found = self._header.parent_unique_id, parent._footer.unique_id
         if found != wanted:
             raise CorruptImage(
-                f"the parent of the differencing VHD has the identifier {uuid.UUID(bytes=wanted)}, '{printable(parent.storage.name)}' has {uuid.UUID(bytes=found)}",
+                f"the parent of the differencing VHD has the identifier {uuid.UUID(bytes=wanted)}, "
+                f"'{printable(parent.storage.name)}' has {uuid.UUID(bytes=found)}",
                 path=self.storage.name,
             )
         self.parent = parent
@@ -196,7 +197,7 @@ class VhdReader(Reader):
         if start < end:
             whole = [Extent(0, self.virtual_size, DATA, self.storage, 0)]
             parts = whole if self._header is None else self._dynamic(start, end)
-            yield from merge(skip_holes(self.over_parent((extent.clip(start, end) for extent in parts), end)))
+            yield from merge(skip_holes(self.over_parent(within(parts, start, end), end)))
 
     def _dynamic(self, start: int, end: int) -> t.Iterator[Extent]:
         """Without a parent the sector bitmaps are not asked: all writers seen set them whole, and all readers but one ignore them."""

@@ -54,6 +54,7 @@ class VhdWriter(Writer):
     """
 
     unit = 64 * KIB
+    identity: ContentIdentity
 
     def __init__(self, sink: Sink, virtual_size: int, target: Target) -> None:
         super().__init__(sink, whole_sectors(virtual_size), target)
@@ -62,7 +63,7 @@ class VhdWriter(Writer):
                 f"a VHD holds at most {MAX_DISK // GIB} GiB ({MAX_DISK} bytes); the disk has {virtual_size} bytes", path=sink.name, hint="Choose vhdx"
             )
         self._fixed = target.subformat == "fixed"
-        self._identity = ContentIdentity(f"vhd {target.subformat}", self.virtual_size)
+        self.identity = ContentIdentity(f"vhd {target.subformat}", self.virtual_size)
         self._blocks = -(-self.virtual_size // BLOCK)
         self._table = bytearray(b"\xff" * whole_sectors(4 * self._blocks))
         self._last = -1
@@ -72,7 +73,6 @@ class VhdWriter(Writer):
         """where the file's blocks end"""
 
     def write(self, start: int, data: t.Any) -> None:
-        self._identity.update(start, data)
         if self._fixed:
             self.sink.write_at(start, data)
             return
@@ -119,7 +119,7 @@ class VhdWriter(Writer):
                 sectors_per_track=sectors_per_track,
                 disk_type=FIXED if self._fixed else DYNAMIC,
                 checksum=0,
-                unique_id=self._identity.uuid("unique_id"),
+                unique_id=self.identity.uuid("unique_id"),
                 saved_state=0,
             ),
             FOOTER_CHECKSUM,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import typing as t
 
 from ...errors import CorruptImage, printable
-from ...extents import Extent, merge, skip_holes
+from ...extents import Extent, merge, skip_holes, within
 from ...limits import MIB
 from ...storage.base import Storage
 from ..base import ImageInfo, Reader, Reference
@@ -119,4 +119,4 @@ class VhdxReader(Reader):
         start, end = self.range(start, length)
         claims = bat.Claims(self.storage, self._areas)
         blocks = merge(bat.walk(self.storage, self._bat, self.metadata, claims, start, end))
-        yield from merge(skip_holes(self.over_parent((extent.clip(start, end) for extent in blocks), end)))
+        yield from merge(skip_holes(self.over_parent(within(blocks, start, end), end)))

@@ -59,6 +59,7 @@ class VhdxWriter(Writer):
     """
 
     unit = 64 * KIB
+    identity: ContentIdentity
 
     def __init__(self, sink: Sink, virtual_size: int, target: Target) -> None:
         super().__init__(sink, virtual_size, target)
@@ -69,7 +70,7 @@ class VhdxWriter(Writer):
         fixed = target.subformat == "fixed"
         self._block_size = block_size(target.options["block_size"], size)
         self._metadata = Metadata(self._block_size, fixed, size, layout.NO_GUID, 512, 4096, None)
-        self._identity = ContentIdentity(f"vhdx {target.subformat} {self._block_size}", size)
+        self.identity = ContentIdentity(f"vhdx {target.subformat} {self._block_size}", size)
         self._ratio = self._metadata.chunk_ratio
         self._bat_length = max(1, -(-self._metadata.bat_entries * ENTRY_SIZE // MIB)) * MIB
         self._end = _BAT_OFFSET + self._bat_length
@@ -83,7 +84,6 @@ class VhdxWriter(Writer):
             self._allocate(0, self._metadata.payload_blocks)
 
     def write(self, start: int, data: t.Any) -> None:
-        self._identity.update(start, data)
         first = start // self._block_size
         last = -(-(start + len(data)) // self._block_size)
         if last > self._next_block:
@@ -116,7 +116,7 @@ class VhdxWriter(Writer):
 
     def finish(self) -> None:
         self._flush()
-        metadata = self._metadata._replace(virtual_disk_id=self._identity.uuid("virtual disk id"))
+        metadata = self._metadata._replace(virtual_disk_id=self.identity.uuid("virtual disk id"))
         self.sink.write_at(_METADATA_OFFSET, build_metadata(metadata))
         table = self._region_table()
         for offset in layout.REGION_TABLE_OFFSETS:
@@ -133,8 +133,8 @@ class VhdxWriter(Writer):
                 signature=layout.HEADER_SIGNATURE,
                 checksum=0,
                 sequence_number=sequence_number,
-                file_write_guid=self._identity.uuid("file write guid"),
-                data_write_guid=self._identity.uuid("data write guid"),
+                file_write_guid=self.identity.uuid("file write guid"),
+                data_write_guid=self.identity.uuid("data write guid"),
                 log_guid=layout.NO_GUID,
                 log_version=0,
                 version=1,

@@ -32,11 +32,12 @@ class SparseWriter(Writer):
     """
 
     unit = layout.GRAIN * SECTOR
+    identity: ContentIdentity
 
     def __init__(self, sink: Sink, virtual_size: int, target: Target) -> None:
         super().__init__(sink, whole_sectors(virtual_size), target)
         self._options = descriptor.Options.of(target)
-        self._identity = ContentIdentity("vmdk monolithicSparse", self.virtual_size)
+        self.identity = ContentIdentity("vmdk monolithicSparse", self.virtual_size)
         self._sectors = capacity(self.virtual_size)
         tables = -(-self._sectors // (layout.GRAIN * layout.GTES_PER_GT))
         directory = -(-tables * 4 // SECTOR)
@@ -55,7 +56,6 @@ class SparseWriter(Writer):
         length = len(data)
         grains = -(-length // self.unit)
         check_room(self._end + grains * layout.GRAIN)
-        self._identity.update(start, data)
         self.sink.write_at(self._end * SECTOR, data)
         self._map(start // self.unit, grains)
 
@@ -83,7 +83,7 @@ class SparseWriter(Writer):
         self._flush_table()
         self.sink.write_at(self._rgd * SECTOR, little_endian(self._redundant.tobytes()).tobytes())
         self.sink.write_at(self._gd * SECTOR, little_endian(self._primary.tobytes()).tobytes())
-        text = descriptor.build("monolithicSparse", self._sectors, self._options, self._identity)
+        text = descriptor.build("monolithicSparse", self._sectors, self._options, self.identity)
         self.sink.write_at(0, self._header() + descriptor.pad(text))
         # Whole grains, also where the disk ends inside the last one.
         self.sink.truncate(self._end * SECTOR)

@@ -40,12 +40,13 @@ class StreamOptimizedWriter(Writer):
     """
 
     unit = layout.GRAIN * SECTOR
+    identity: ContentIdentity
     compresses = True
 
     def __init__(self, sink: Sink, virtual_size: int, target: Target) -> None:
         super().__init__(sink, whole_sectors(virtual_size), target)
         self._options = descriptor.Options.of(target)
-        self._identity = ContentIdentity("vmdk streamOptimized", self.virtual_size)
+        self.identity = ContentIdentity("vmdk streamOptimized", self.virtual_size)
         self._sectors = capacity(self.virtual_size)
         self._directory = array.array("I", bytes(4 * -(-self._sectors // (layout.GRAIN * layout.GTES_PER_GT))))
         self._table = array.array("I", bytes(layout.GT_BYTES))
@@ -71,7 +72,6 @@ class StreamOptimizedWriter(Writer):
         if index != self._table_index:
             self._flush_table()
             self._table_index = index
-        self._identity.update(start, data)
         self._table[slot] = self._end
         self._append((start // SECTOR).to_bytes(8, "little") + data)
 
@@ -104,7 +104,7 @@ class StreamOptimizedWriter(Writer):
     def finish(self) -> None:
         self._flush_table()
         directory = self._append_marked(layout.MARKER_GD, little_endian(self._directory.tobytes()).tobytes())
-        text = descriptor.pad(descriptor.build("streamOptimized", self._sectors, self._options, self._identity))
+        text = descriptor.pad(descriptor.build("streamOptimized", self._sectors, self._options, self.identity))
         self._append_marked(layout.MARKER_FOOTER, self._header(directory, len(text)))
         self._append_marked(layout.MARKER_EOS, b"")
         self._flush_pending()

@@ -227,7 +227,19 @@ def test_a_damaged_or_encrypted_base_is_refused(create, qemu_img, tmp_path):
     data = image.read_bytes()
     image.write_bytes(data[: len(data) // 2])
     refused(tmp_path / "top", CorruptImage, "behind the end of the file")
-    run(qemu_img, "create", "-q", "-f", "qcow2", "--object", "secret,id=s,data=x", "-o", "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10", image, MIB)
+    run(
+        qemu_img,
+        "create",
+        "-q",
+        "-f",
+        "qcow2",
+        "--object",
+        "secret,id=s,data=x",
+        "-o",
+        "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10",
+        image,
+        MIB,
+    )
     refused(tmp_path / "top", UnsupportedImage, "encrypted")
 
 

@@ -142,7 +142,9 @@ def test_the_sector_bitmap_decides(tmp_path, seven_zip, block, seed):
 
 def test_a_fixed_parent_of_another_size(tmp_path):
     content = random.Random(9).randbytes(5 * 4096)
-    fixed = struct.pack(">8sIIQI4sI4sQQHBBII16sB427x", b"conectix", 2, 0x10000, (1 << 64) - 1, 0, b"win ", 0x60001, b"Wi2k", *[len(content)] * 2, 2, 4, 17, 2, 0, b"P" * 16, 0)
+    fixed = struct.pack(
+        ">8sIIQI4sI4sQQHBBII16sB427x", b"conectix", 2, 0x10000, (1 << 64) - 1, 0, b"win ", 0x60001, b"Wi2k", *[len(content)] * 2, 2, 4, 17, 2, 0, b"P" * 16, 0
+    )
     (tmp_path / "parent.vhd").write_bytes(content + summed(fixed, 64))
     child = Vhd(8 * 4096, 4096, parent=b"P" * 16, names=NAMES)
     child.write(4096, b"\x01" * 512)

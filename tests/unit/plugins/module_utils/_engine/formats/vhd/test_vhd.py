@@ -18,6 +18,7 @@ from ansible_collections.vmimage.prep.plugins.module_utils._engine.formats.regis
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.formats.vhd.layout import FOOTER, geometry
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.formats.vhd.reader import VhdReader
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.storage.file import FileStorage
+from ansible_collections.vmimage.prep.plugins.module_utils._engine.identity import fingerprint
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.storage.sink import Sink
 
 MIB = 1 << 20
@@ -37,6 +38,8 @@ def write(path, size, runs, subformat="dynamic"):
         assert writer.unit == UNIT
         for start, data in runs:
             writer.write(start, data)
+        # As the transfer does, which cuts a disk at the same places whatever it comes from.
+        writer.identity.add(fingerprint((start + at, data[at : at + UNIT]) for start, data in runs for at in range(0, len(data), UNIT)))
         writer.finish()
         sink.commit()
     return path
