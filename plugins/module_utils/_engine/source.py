@@ -127,22 +127,21 @@ def is_package(path: str) -> bool:
 
 
 def source_identity(path: str) -> dict[str, t.Any]:
-    """What tells the source's content again without reading it; of an OVF folder, all its files.
+    """What tells the source's content again without reading it: of a file its own identity, of an OVF folder all its files'.
 
     :raises AccessError: there is nothing at ``path``
+    :raises ImageError: a folder without a sound OVF package
     """
-    try:
-        if os.path.isdir(path):
-            return {name: file_identity(os.path.join(path, name)) for name in sorted(os.listdir(path))}
-    except OSError as error:
-        raise from_os_error(error, path, "list the folder") from error
+    if os.path.isdir(path) or path.lower().endswith(".ovf"):
+        from .packages.ovf.package import open_package
+
+        folder = path if os.path.isdir(path) else os.path.dirname(path)
+        with open_package(path) as package:
+            return {name: file_identity(os.path.join(folder, name)) for name in package.contents()}
     found = file_identity(path)
     if found is None:
         raise AccessError("no such file or folder", path=path)
-    identity: dict[str, t.Any] = dict(found)
-    if path.lower().endswith(".ovf"):  # the disks lie beside the descriptor
-        identity["beside"] = source_identity(os.path.dirname(os.path.abspath(path)))
-    return identity
+    return dict(found)
 
 
 def choose_disk(package: Package, wanted: str | None) -> PackageDisk:

@@ -94,7 +94,7 @@ def _reason_to_write(module: AnsibleModule, source: Source, dest: Destination, w
             image = describe(found)
             if module.params["force"]:
                 return image, "force is set"
-            reason = _difference(image, wanted)
+            reason = _difference(image, wanted, module.params["options"])
             size = found.reader.virtual_size
             if reason is None and size != source.reader.virtual_size:
                 reason = f"dest has a virtual size of {size} bytes, the source one of {source.reader.virtual_size}"
@@ -117,8 +117,8 @@ def _describe_dest(path: str, wanted: Target) -> dict[str, t.Any]:
         return describe(found)
 
 
-def _difference(image: dict[str, t.Any], wanted: Target) -> str | None:
-    """In what dest's own description differs from what is wanted."""
+def _difference(image: dict[str, t.Any], wanted: Target, given: dict[str, t.Any]) -> str | None:
+    """In what dest's own description differs from what is wanted; of the creation options, those that were given count."""
     if image["format"] != wanted.format:
         return f"dest is {image['format']}, {wanted.format} wanted"
     if wanted.subformat is not None and image["subformat"] != wanted.subformat:
@@ -127,17 +127,27 @@ def _difference(image: dict[str, t.Any], wanted: Target) -> str | None:
         return f"dest can not stand alone: {image['unreadable_reason']}"
     if image["compressed"] not in (None, wanted.compress):
         return f"dest is {'' if image['compressed'] else 'not '}compressed"
-    for option, have in (("cluster_size", image["cluster_size"]), ("compat", image["format_specific"].get("compat"))):
-        want = wanted.options.get(option)
-        if want is not None and wanted.format == "qcow2" and _number(want) != _number(have):
+    for option, want in given.items():
+        have = _OPTIONS[option](image)
+        if _plain(want) != _plain(have):
             return f"dest has {option} {have}, {want} wanted"
     return None
 
 
-def _number(value: t.Any) -> str:
+_OPTIONS: dict[str, t.Callable[[dict[str, t.Any]], t.Any]] = {
+    "adapter_type": lambda image: image["format_specific"].get("adapter_type"),
+    "block_size": lambda image: image["cluster_size"],
+    "cluster_size": lambda image: image["cluster_size"],
+    "compat": lambda image: image["format_specific"].get("compat"),
+    "hwversion": lambda image: image["format_specific"].get("hw_version"),
+}
+"""Where an image's description shows what a creation option has set"""
+
+
+def _plain(value: t.Any) -> str:
     """``64K`` and 65536 are the same."""
     text = str(value)
-    factor = {"K": 1 << 10, "M": 1 << 20}.get(text[-1:].upper())
+    factor = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1:].upper())
     return str(int(text[:-1]) * factor) if factor and text[:-1].isdigit() else text
 
 
