@@ -23,7 +23,8 @@ options:
     description:
       - The format that O(src) must have, as V(raw), V(qcow2), V(vmdk), V(vdi), V(vhd) (or V(vpc)), V(vhdx) or V(iso).
         The module fails when the content is something else.
-      - With V(raw) the bytes are taken as they are, whatever they look like.
+      - With V(raw) content that nothing is known of is taken as it is, also when its size is odd. Content of another image format
+        is still refused, because other programs would open it as that.
       - When it is not set, the content decides, and content that is no known format is refused.
     type: str
   disk:

@@ -104,7 +104,7 @@ def _require_same_kind(source: Source, target: Target) -> None:
         raise UnsupportedImage(
             "an ISO is install media, not a disk: it is uploaded as it is",
             path=source.path,
-            hint="Ask for the format iso to copy it, or give src_format=raw to treat its bytes as a disk",
+            hint="Ask for the format iso to copy it",
         )
     if target.format == "iso" and form != "iso":
         raise UnsupportedImage(f"a disk in {form} format does not become an ISO", path=source.path)
