@@ -60,6 +60,7 @@ def plan(
     :raises AccessError: ``folder`` is no folder
     :raises InvalidImage: a pattern of ``include`` fits no file
     :raises UnsafeReference: a name would lead out of the folder
+    :raises ImageError: a wanted file that the descriptor names is not in the package, or cannot be read
     """
     if not os.path.isdir(folder):
         raise AccessError("is not a folder; create it first", path=folder)
@@ -67,14 +68,15 @@ def plan(
     for pattern in include:
         if not fnmatch.filter(names, pattern):
             raise InvalidImage(f"the package has no file {printable(pattern)!r}; it has: {', '.join(map(printable, names))}", path=package.path)
-    wanted = [
-        name
-        for name in names
-        if (not include or any(fnmatch.fnmatchcase(name, pattern) for pattern in include))
-        and not any(fnmatch.fnmatchcase(name, pattern) for pattern in exclude)
-    ]
+
+    def is_wanted(name: str) -> bool:
+        return (not include or _fits(name, include)) and not _fits(name, exclude)
+
+    for located in package.located:
+        if located.problem is not None and is_wanted(located.file.href):
+            raise located.problem
     planned = []
-    for name in wanted:
+    for name in filter(is_wanted, names):
         path = _place(folder, name)
         storage = package.open_name(name)
         try:
@@ -112,6 +114,10 @@ def extract(package: Package, folder: str, planned: t.Sequence[PlannedFile], *, 
                 sink.commit()
         finally:
             storage.close()
+
+
+def _fits(name: str, patterns: t.Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _place(folder: str, name: str) -> str:

@@ -77,14 +77,6 @@ class Package:
         """
         return choose_system(self.systems, wanted, self.path)
 
-    def open_file(self, href: str) -> Storage:
-        """The bytes of a file that the descriptor names, in place.
-
-        :raises ImageError: it is not there, or not allowed
-        """
-        name, _exact = resolve(self._container, self._folder, href)
-        return self._container.open(name)
-
     def contents(self) -> list[str]:
         """Names of the files that belong to the package and are there: descriptor, manifest, certificate, References."""
         names = [self.descriptor, self.manifest_file, self._certificate, *(located.name for located in self.located)]
