@@ -115,7 +115,11 @@ _PLAIN = {
     errno.ENAMETOOLONG: "the name is too long",
     errno.EIO: "the device reports an I/O error",
 }
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_ROOM = {
+    errno.ENOSPC: "no space is left on the file system",
+    errno.EDQUOT: "the quota of disk space is used up",
+    errno.EFBIG: "the file system, or a limit of this process, takes no file that large",
+}
 
 
 def from_os_error(error: OSError, path: str | os.PathLike[str], doing: str) -> ImageError:
@@ -126,8 +130,10 @@ def from_os_error(error: OSError, path: str | os.PathLike[str], doing: str) -> I
     :param doing: what was being done, as in "cannot <doing>: …"
     """
     name = os.fspath(path)
-    if error.errno in _NO_ROOM:
-        return SpaceError(f"cannot {doing}: no space is left on the file system", path=name, hint="Free some space or choose another folder")
+    full = _NO_ROOM.get(error.errno or 0)
+    if full:
+        hint = "Choose a folder on another file system" if error.errno == errno.EFBIG else "Free some space or choose another folder"
+        return SpaceError(f"cannot {doing}: {full}", path=name, hint=hint)
     reason = _PLAIN.get(error.errno or 0) or (error.strerror or str(error)).lower()
     return AccessError(f"cannot {doing}: {reason}", path=name)
 

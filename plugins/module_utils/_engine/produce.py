@@ -150,8 +150,11 @@ def _verify(source: Source, target: Target, sink: Sink, produced: Produced, veri
 
 
 def _refuse_nested(source: Source, target: Target, found: t.Any) -> None:
-    """A raw disk whose first bytes are another image format's would be opened as that format by the next tool (CVE-2015-5163)."""
-    if target.format != "raw" or source.reader.format == "raw":
+    """A raw disk whose first bytes are another image format's would be opened as that format by the next tool (CVE-2015-5163).
+
+    What was raw before can be such a disk, too: its last sector is filled up with zeros, which may complete a footer.
+    """
+    if target.format != "raw":
         return
     nested = [match for match in found.matches if match.category == "disk" and match.format != "raw"]
     if nested:

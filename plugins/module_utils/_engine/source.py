@@ -16,7 +16,7 @@ import os
 import tempfile
 import typing as t
 
-from .errors import AccessError, AmbiguousImage, InvalidImage, UnsupportedImage, from_os_error
+from .errors import AccessError, AmbiguousImage, InvalidImage, SpaceError, UnsupportedImage, from_os_error
 from .formats.base import Reader
 from .formats.detect import Detection, detect, require_disk
 from .formats.probes.match import COMPRESSION
@@ -193,5 +193,9 @@ def _decompress(request: Request, storage: Storage, outer: Detection, stack: con
             spool = stack.enter_context(tempfile.TemporaryFile(dir=folder))
         except OSError as error:
             raise from_os_error(error, folder, "unpack the compressed image there") from error
-        stream.spool(spool.fileno(), progress=progress)
+        try:
+            stream.spool(spool.fileno(), progress=progress)
+        except SpaceError as error:
+            error.path = folder
+            raise
     return stream, found

@@ -142,7 +142,7 @@ def require_disk(detection: Detection, storage: Storage, *, declared: str | None
     best, name = detection.best, storage.name
     if detection.ambiguous:
         fits = " and ".join(match.description for match in detection.ambiguous)
-        raise AmbiguousImage(f"the content fits {fits}: programs would disagree about which disk this is", path=name)
+        raise AmbiguousImage(f"the content fits {fits}: programs would disagree about which disk this is", path=name, hint="Make the image anew")
     if declared is not None:
         _require_declared(registry.lookup(declared).name, best, storage)
         return registry.lookup(declared).name

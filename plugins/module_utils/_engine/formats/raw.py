@@ -12,7 +12,10 @@ import typing as t
 from ..extents import DATA, HOLE, Extent
 from ..limits import KIB
 from ..storage.base import Storage
-from .base import ImageInfo, Reader, Writer, check_virtual_size, whole_sectors
+from .base import ImageInfo, Reader, Target, Writer, check_virtual_size, whole_sectors
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ..storage.sink import Sink
 
 
 class RawReader(Reader):
@@ -42,6 +45,10 @@ class RawWriter(Writer):
     """A sparse file. 4 KiB is the block size of the usual file systems: smaller holes save nothing."""
 
     unit = 4 * KIB
+
+    def __init__(self, sink: Sink, virtual_size: int, target: Target) -> None:
+        # An ISO is copied byte by byte; a disk has whole sectors, whatever it comes from.
+        super().__init__(sink, virtual_size if target.format == "iso" else whole_sectors(virtual_size), target)
 
     def write(self, start: int, data: t.Any) -> None:
         self.sink.write_at(start, data)

@@ -61,6 +61,7 @@ class Storage(abc.ABC):
                 f"{what} ends at byte {offset + length}, behind the end of the file ({self.size} bytes): truncated, or a damaged table",
                 path=self.name,
                 offset=offset,
+                hint="Fetch the file again",
             )
 
     def data_ranges(self, start: int = 0, end: int | None = None) -> t.Iterator[tuple[int, int]]:

@@ -149,7 +149,7 @@ class Decoder:
         self._input = _FIRST_INPUT
 
     def _corrupt(self, message: str) -> CorruptImage:
-        return CorruptImage(message, path=self._source.name, offset=self.offset)
+        return CorruptImage(message, path=self._source.name, offset=self.offset, hint="Fetch the file again")
 
     def _limit(self) -> LimitExceeded:
         text = f"the {self._codec} data needs more than {MAX_DECODER_MEMORY} bytes of memory to be decompressed"

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import glob
@@ -33,7 +34,7 @@ class Sink:
 
     :param path: the destination; its folder must exist
     :param mode: permission bits of the new file until somebody sets others
-    :raises AccessError: the folder is missing or cannot be written, or ``path`` is a folder
+    :raises AccessError: the folder is missing or cannot be written, or ``path`` is there and no regular file
     """
 
     def __init__(self, path: str | os.PathLike[str], mode: int = 0o600) -> None:
@@ -44,12 +45,17 @@ class Sink:
         self._fd = -1
         self.size = 0
         try:
-            if stat.S_ISDIR(os.stat(self.name).st_mode):
+            mode_there = os.stat(self.name).st_mode
+            if stat.S_ISDIR(mode_there):
                 raise AccessError("is a folder; name the file to write", path=self.name)
+            if not stat.S_ISREG(mode_there):  # a device would not be written to but replaced
+                raise AccessError("exists and is not a regular file", path=self.name)
         except FileNotFoundError:
             pass
         except OSError as error:
             raise from_os_error(error, self.name, "look at the destination") from error
+        except ValueError as error:  # a NUL in the name
+            raise AccessError(f"not a usable file name ({error})", path=self.name) from error
         remove_stale_parts(self.name)
         self._open()
 
@@ -59,15 +65,19 @@ class Sink:
         if os.path.isdir("/proc/self/fd"):
             try:
                 self._fd = os.open(self._folder, flags | os.O_TMPFILE, self._mode)
+                _lock(self._fd)  # it has a name for a moment, in commit()
                 return
             except OSError as error:
                 if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
                     raise from_os_error(error, self._folder, "write in the folder") from error
-        part = _part_name(self.name)
         try:
-            self._fd = os.open(part, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, self._mode)
-            self._part = part
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            while True:
+                part = _part_name(self.name)
+                self._fd = os.open(part, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, self._mode)
+                self._part = part
+                if _lock(self._fd) and os.fstat(self._fd).st_nlink:
+                    return
+                self.discard()  # another run on this destination looked at it before it was locked
         except OSError as error:
             self.discard()
             raise from_os_error(error, self._folder, "write in the folder") from error
@@ -149,8 +159,7 @@ class Sink:
             sync_folder(self._folder)
         except OSError as error:
             raise from_os_error(error, self.name, "put the result in place") from error
-        os.close(self._fd)
-        self._fd = -1
+        self._close()
 
     def discard(self) -> None:
         """Throw the bytes away unless they were committed. Harmless to call twice."""
@@ -160,9 +169,24 @@ class Sink:
             except OSError:
                 pass  # the next run on this destination tries again
             self._part = None
+        self._close()
+
+    def _close(self) -> None:
         if self._fd >= 0:
-            os.close(self._fd)
+            with contextlib.suppress(OSError):  # what matters was said by fsync
+                os.close(self._fd)
             self._fd = -1
+
+
+def _lock(fd: int) -> bool:
+    """Mark a part file as being written; False when somebody else holds it. Where locks do not work, nobody removes part files."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def _part_name(path: str) -> str:

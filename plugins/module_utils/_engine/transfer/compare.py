@@ -35,6 +35,7 @@ def compare(first: Reader, second: Reader, *, progress: Progress = silent, threa
     are zero.
 
     :raises ImageError: one of them cannot be read
+    :raises BusyError: one of them was changed meanwhile
     """
     total = max(first.virtual_size, second.virtual_size)
     threads = thread_count() if threads is None else threads
@@ -46,6 +47,8 @@ def compare(first: Reader, second: Reader, *, progress: Progress = silent, threa
         progress("compare", min(start + CELL, total), total)
         if offset is not None:
             return Difference(offset, f"content differs at guest offset {offset:#x}")
+    first.require_unchanged()
+    second.require_unchanged()
     return None
 
 

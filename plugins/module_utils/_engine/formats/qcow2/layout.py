@@ -11,7 +11,7 @@ import dataclasses
 import struct
 
 from ...errors import CorruptImage, LimitExceeded, UnsupportedImage
-from ...limits import MIB
+from ...limits import MIB, SECTOR
 from ...storage.base import Storage
 from ...structure import Structure
 from ..base import check_virtual_size
@@ -81,6 +81,7 @@ MAX_L1_BYTES = 32 * MIB
 MAX_REFCOUNT_TABLE_BYTES = 8 * MIB
 MAX_SNAPSHOTS = 65536
 MAX_SNAPSHOT_EXTRA = 1024
+MAX_SNAPSHOT_TABLE = 64 * MIB
 MAX_BACKING_NAME = 1023
 
 COMPRESSION_NAMES = {0: "zlib", 1: "zstd"}
@@ -175,7 +176,7 @@ def read_header(storage: Storage) -> Header:
     _read_backing_name(storage, header, fields.backing_file_offset, fields.backing_file_size)
     unknown = [bit for bit in range(64) if incompatible >> bit & 1 and bit not in INCOMPATIBLE]
     if unknown:
-        texts = ", ".join(names.get((0, bit)) or f"bit {bit}" for bit in unknown)
+        texts = ", ".join(names.get((0, bit)) or f"bit {bit}" for bit in unknown[:8]) + (" …" if len(unknown) > 8 else "")
         raise UnsupportedImage(f"the image needs features that are not known: {texts}", path=name, offset=72)
     _check_fields(storage, header)
     return header
@@ -183,6 +184,10 @@ def read_header(storage: Storage) -> Header:
 
 def _check_fields(storage: Storage, header: Header) -> None:
     name, cluster = storage.name, header.cluster_size
+    if header.size % SECTOR:
+        raise UnsupportedImage(
+            f"the disk has {header.size} bytes, no multiple of {SECTOR}: programs disagree about its last sector", path=name, offset=24
+        )
     if header.crypt_method > 2:
         raise UnsupportedImage(f"encryption method {header.crypt_method} is not known", path=name, offset=32)
     if header.compression_type not in COMPRESSION_NAMES:

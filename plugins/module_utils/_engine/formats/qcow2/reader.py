@@ -8,12 +8,15 @@
 from __future__ import annotations
 
 import array
+import itertools
+import operator
+import re
 import sys
 import typing as t
 
 from ...codecs import DEFLATE, ZSTD
-from ...errors import CorruptImage
-from ...extents import COMPRESSED, DATA, HOLE, ZERO, Extent, Stored, merge
+from ...errors import CorruptImage, printable
+from ...extents import COMPRESSED, DATA, HOLE, ZERO, Extent, Stored, merge, skip_holes
 from ...storage.base import Storage
 from ..base import CheckResult, ImageInfo, Reader, Reference
 from . import layout
@@ -23,6 +26,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ..chain import Files
 
 _TABLES_FOR_DESCRIPTION = 8
+_NOT_ZERO = re.compile(b"[^\\0]")
 
 
 def big_endian(data: bytes) -> array.array[int]:
@@ -31,6 +35,12 @@ def big_endian(data: bytes) -> array.array[int]:
     if sys.byteorder == "little":
         entries.byteswap()
     return entries
+
+
+def zeros_end(table: array.array[int], index: int, last: int) -> int:
+    """Where the entries from ``index`` on are not zero any more; at most ``last``."""
+    found = _NOT_ZERO.search(t.cast(bytes, table), index * 8, last * 8)
+    return found.start() // 8 if found else last
 
 
 class Qcow2Reader(Reader):
@@ -45,6 +55,7 @@ class Qcow2Reader(Reader):
         self._data: Storage | None = None if self.header.incompatible_features & layout.DATA_FILE else storage
         """where the data clusters are"""
         self._l1: array.array[int] | None = None
+        self.snapshots = read_snapshots(storage, self.header)
 
     def describe(self) -> ImageInfo:
         header = self.header
@@ -68,7 +79,7 @@ class Qcow2Reader(Reader):
             compressed=self._is_compressed(),
             encrypted=bool(header.crypt_method),
             dirty=bool(header.incompatible_features & layout.DIRTY),
-            snapshots=read_snapshots(self.storage, header),
+            snapshots=self.snapshots,
             references=self.references(),
             format_specific=specific,
         )
@@ -95,12 +106,15 @@ class Qcow2Reader(Reader):
         if header.crypt_method:
             return f"the content is encrypted ({'LUKS' if header.crypt_method == 2 else 'AES'}); decrypt it with qemu-img first"
         if self._data is None:
-            return f"the data lies in another file, {header.data_file or 'which is not named'!r}"
+            return f"the data lies in another file, {self._named(header.data_file)}"
         if header.backing_file is not None and self.parent is None:
-            return f"the image is an overlay; the rest of its data lies in the backing file {header.backing_file!r}"
+            return f"the image is an overlay; the rest of its data lies in the backing file, {self._named(header.backing_file)}; merge them first (qemu-img convert does)"
         if header.incompatible_features & layout.EXTENDED_L2:
             return "extended L2 entries are not supported yet; rewrite the image with qemu-img convert -o extended_l2=off"
         return None
+
+    def _named(self, name: str | None) -> str:
+        return f"'{printable(name)}'" if name else "which it does not name"
 
     def _is_compressed(self) -> bool | None:
         """Whether any cluster is compressed, by the first tables alone: an image is compressed as a whole or not at all."""
@@ -119,7 +133,14 @@ class Qcow2Reader(Reader):
         if self._l1 is None:
             raw = self.storage.read_exact(self.header.l1_table_offset, self.header.l1_size * 8, "the L1 table") if self.header.l1_size else b""
             self._l1 = big_endian(raw)
+            self._require_own_tables(self._l1)
         return self._l1
+
+    def _require_own_tables(self, l1: array.array[int]) -> None:
+        """Two parts of the disk with one L2 table cannot both be right; and few bytes would stand for a large disk."""
+        tables = sorted(entry & layout.OFFSET_MASK for entry in l1 if entry & layout.OFFSET_MASK)
+        if not all(map(operator.ne, tables, itertools.islice(tables, 1, None))):
+            raise CorruptImage("two entries of the L1 table name the same L2 table", path=self.storage.name, offset=self.header.l1_table_offset)
 
     def _l2_table(self, offset: int) -> array.array[int]:
         return big_endian(self.storage.read_exact(offset, self.header.cluster_size, "an L2 table"))
@@ -127,7 +148,7 @@ class Qcow2Reader(Reader):
     def extents(self, start: int = 0, length: int | None = None) -> t.Iterator[Extent]:
         self.require_readable()
         start, end = self.range(start, length)
-        yield from self.over_parent((extent.clip(start, end) for extent in merge(self._clusters(start, end))), end)
+        yield from merge(skip_holes(self.over_parent((extent.clip(start, end) for extent in merge(self._clusters(start, end))), end)))
 
     def _clusters(self, start: int, end: int) -> t.Iterator[Extent]:
         """Runs that cover ``start`` to ``end``, beginning at a cluster and bounded by the disk."""
@@ -139,7 +160,10 @@ class Qcow2Reader(Reader):
             index = position // span
             entry = l1[index]
             table_end = min((index + 1) * span, self.virtual_size)
-            if not entry & layout.OFFSET_MASK:
+            if not entry:
+                table_end = min(zeros_end(l1, index, -(-end // span)) * span, self.virtual_size)
+                yield Extent(index * span, table_end - index * span, HOLE)
+            elif not entry & layout.OFFSET_MASK:
                 self._check_reserved(entry, layout.L1_RESERVED, header.l1_table_offset + index * 8, "L1")
                 yield Extent(index * span, table_end - index * span, HOLE)
             else:
@@ -167,9 +191,7 @@ class Qcow2Reader(Reader):
             entry = table[index]
             guest = base + (index << bits)
             if entry == 0:
-                run = index + 1
-                while run < last and table[run] == 0:
-                    run += 1
+                run = zeros_end(table, index, last)
                 yield Extent(guest, self._bounded(guest, (run - index) << bits), HOLE)
                 index = run
                 continue
@@ -193,8 +215,12 @@ class Qcow2Reader(Reader):
             if offset & (cluster - 1):
                 raise CorruptImage(f"data cluster offset {offset:#x} is not aligned to a cluster", path=storage.name, offset=where)
             if entry & layout.ZERO_FLAG:
-                yield Extent(guest, self._bounded(guest, cluster), ZERO)
-                index += 1
+                run, expected, step = index + 1, entry, cluster if offset else 0  # with an offset: room is reserved there
+                while run < last and table[run] == expected + step:
+                    run += 1
+                    expected += step
+                yield Extent(guest, self._bounded(guest, (run - index) << bits), ZERO)
+                index = run
                 continue
             if elsewhere and offset != guest:
                 raise CorruptImage(f"the data of guest offset {guest:#x} is said to be at {offset:#x} of the data file", path=storage.name, offset=where)

@@ -22,11 +22,14 @@ def read_snapshots(storage: Storage, header: layout.Header) -> list[dict[str, t.
     """
     found = []
     position = header.snapshots_offset
+    most = position + layout.MAX_SNAPSHOT_TABLE
     for _index in range(header.nb_snapshots):
         entry = layout.SNAPSHOT.unpack(storage.read_exact(position, layout.SNAPSHOT.size, "a snapshot table entry"))
         position += layout.SNAPSHOT.size
         if entry.extra_data_size > layout.MAX_SNAPSHOT_EXTRA:
             raise LimitExceeded(f"a snapshot has {entry.extra_data_size} bytes of extra data", path=storage.name, offset=position)
+        if position > most:
+            raise LimitExceeded(f"the snapshot table has more than {layout.MAX_SNAPSHOT_TABLE} bytes", path=storage.name, offset=header.snapshots_offset)
         names = storage.read_exact(position, entry.extra_data_size + entry.id_str_size + entry.name_size, "a snapshot table entry")
         extra, rest = names[: entry.extra_data_size], names[entry.extra_data_size :]
         position += -(-len(names) // 8) * 8

@@ -101,4 +101,4 @@ def test_data_files_that_are_not_read(image, tmp_path):
     # The feature bit alone, without a name: the data cannot be found.
     image.write_bytes(data.replace(b"\x44\x41\x54\x41\x00\x00\x00\x08", b"none\x00\x00\x00\x08"))
     with opened(image, folder) as source:
-        assert "not named" in source.reader.unreadable_reason()
+        assert "does not name" in source.reader.unreadable_reason()
