@@ -10,15 +10,12 @@ from __future__ import annotations
 import array
 import collections
 import sys
-import typing as t
 
 from ...errors import CorruptImage, LimitExceeded
 from ...limits import MIB
 from ..base import CheckResult
 from . import layout
-
-if t.TYPE_CHECKING:  # pragma: no cover
-    from .reader import Qcow2Reader
+from .reader import Qcow2Reader, read_table
 
 MAX_CHECKED_CLUSTERS = 1 << 27
 """256 MiB of counters, were all of them in use: an 8 TiB file with the usual clusters"""
@@ -93,11 +90,9 @@ class _References:
         return self.counts.get(index, self._zeros)[: self.clusters - index * self.per_block]
 
     def _refcount_blocks(self) -> dict[int, int]:
-        from .reader import big_endian
-
         header, storage = self.reader.header, self.reader.storage
-        raw = storage.read_exact(header.refcount_table_offset, header.refcount_table_clusters * header.cluster_size, "the refcount table")
-        blocks = {index: block for index, block in enumerate(big_endian(raw)) if block}
+        table = read_table(storage, header.refcount_table_offset, header.refcount_table_clusters * header.cluster_size // 8, "the refcount table")
+        blocks = {index: block for index, block in enumerate(table) if block}
         for block in blocks.values():
             if block % header.cluster_size:
                 raise CorruptImage(f"refcount block offset {block:#x} is not aligned to a cluster", path=storage.name, offset=header.refcount_table_offset)
@@ -112,27 +107,24 @@ class _References:
 
     def _first_level(self, offset: int, size: int, times: int, second: collections.Counter[int]) -> None:
         """Count an L1 table that is named ``times`` times, and add to ``second`` the L2 tables that it names."""
-        from .reader import big_endian
-
-        storage = self.reader.storage
+        header, storage = self.reader.header, self.reader.storage
         if size * 8 > layout.MAX_L1_BYTES:
             raise CorruptImage(f"an L1 table has {size} entries", path=storage.name, offset=offset)
         self._range(offset, size * 8, "an L1 table", times)
-        for entry in filter(None, big_endian(storage.read_exact(offset, size * 8, "an L1 table"))):
+        active = (offset, size) == (header.l1_table_offset, header.l1_size)
+        for entry in filter(None, self.reader.l1_table() if active else read_table(storage, offset, size, "an L1 table")):
             if entry & layout.OFFSET_MASK:
                 second[entry & layout.OFFSET_MASK] += times
 
     def _second_level(self, table: int, times: int) -> None:
         """Count an L2 table that is named ``times`` times, and what it names."""
-        from .reader import big_endian
-
         header, storage = self.reader.header, self.reader.storage
         cluster = header.cluster_size
         self._range(table, cluster, "an L2 table", times)
         shift = 62 - (header.cluster_bits - 8)
         elsewhere = header.incompatible_features & layout.DATA_FILE
         start = end = 0  # data clusters that lie one behind the other are counted together
-        for entry in filter(None, big_endian(storage.read_exact(table, cluster, "an L2 table"))):
+        for entry in filter(None, self.reader.l2_table(table)):
             if entry & layout.COMPRESSED_FLAG:
                 offset = entry & ((1 << shift) - 1)
                 sectors = (entry & (layout.COMPRESSED_FLAG - 1)) >> shift

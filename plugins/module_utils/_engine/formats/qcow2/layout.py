@@ -185,9 +185,7 @@ def read_header(storage: Storage) -> Header:
 def _check_fields(storage: Storage, header: Header) -> None:
     name, cluster = storage.name, header.cluster_size
     if header.size % SECTOR:
-        raise UnsupportedImage(
-            f"the disk has {header.size} bytes, no multiple of {SECTOR}: programs disagree about its last sector", path=name, offset=24
-        )
+        raise UnsupportedImage(f"the disk has {header.size} bytes, no multiple of {SECTOR}: programs disagree about its last sector", path=name, offset=24)
     if header.crypt_method > 2:
         raise UnsupportedImage(f"encryption method {header.crypt_method} is not known", path=name, offset=32)
     if header.compression_type not in COMPRESSION_NAMES:

@@ -17,6 +17,7 @@ import typing as t
 from ...codecs import DEFLATE, ZSTD
 from ...errors import CorruptImage, printable
 from ...extents import COMPRESSED, DATA, HOLE, ZERO, Extent, Stored, merge, skip_holes
+from ...limits import MIB
 from ...storage.base import Storage
 from ..base import CheckResult, ImageInfo, Reader, Reference
 from . import layout
@@ -26,12 +27,20 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ..chain import Files
 
 _TABLES_FOR_DESCRIPTION = 8
+_PIECE = 2 * MIB
+"""bytes of a table read at once: the largest L2 table"""
 _NOT_ZERO = re.compile(b"[^\\0]")
 
 
-def big_endian(data: bytes) -> array.array[int]:
-    """64-bit big-endian table entries as integers."""
-    entries = array.array("Q", data)
+def read_table(storage: Storage, offset: int, count: int, what: str) -> array.array[int]:
+    """A table of ``count`` 64-bit big-endian entries as integers; ``what`` names it for messages.
+
+    :raises CorruptImage: it is not inside the storage
+    """
+    storage.require(offset, 8 * count, what)
+    entries = array.array("Q")
+    for at in range(0, 8 * count, _PIECE):
+        entries.frombytes(storage.read_exact(offset + at, min(_PIECE, 8 * count - at), what))
     if sys.byteorder == "little":
         entries.byteswap()
     return entries
@@ -108,7 +117,8 @@ class Qcow2Reader(Reader):
         if self._data is None:
             return f"the data lies in another file, {self._named(header.data_file)}"
         if header.backing_file is not None and self.parent is None:
-            return f"the image is an overlay; the rest of its data lies in the backing file, {self._named(header.backing_file)}; merge them first (qemu-img convert does)"
+            name = self._named(header.backing_file)
+            return f"the image is an overlay; the rest of its data lies in the backing file, {name}; merge them first (qemu-img convert does)"
         if header.incompatible_features & layout.EXTENDED_L2:
             return "extended L2 entries are not supported yet; rewrite the image with qemu-img convert -o extended_l2=off"
         return None
@@ -120,30 +130,37 @@ class Qcow2Reader(Reader):
         """Whether any cluster is compressed, by the first tables alone: an image is compressed as a whole or not at all."""
         if self.unreadable_reason() is not None:
             return False
-        tables = [entry & layout.OFFSET_MASK for entry in self._l1_table() if entry & layout.OFFSET_MASK]
         stored = False
-        for offset in tables[:_TABLES_FOR_DESCRIPTION]:
-            for entry in filter(None, self._l2_table(offset)):
+        tables = (entry & layout.OFFSET_MASK for entry in filter(None, self.l1_table()))
+        for offset in itertools.islice(filter(None, tables), _TABLES_FOR_DESCRIPTION):
+            for entry in filter(None, self.l2_table(offset)):
                 if entry & layout.COMPRESSED_FLAG:
                     return True
                 stored = True
         return False if stored else None
 
-    def _l1_table(self) -> array.array[int]:
+    def l1_table(self) -> array.array[int]:
+        """The active L1 table.
+
+        :raises CorruptImage: two of its entries are the same
+        """
         if self._l1 is None:
-            raw = self.storage.read_exact(self.header.l1_table_offset, self.header.l1_size * 8, "the L1 table") if self.header.l1_size else b""
-            self._l1 = big_endian(raw)
+            self._l1 = read_table(self.storage, self.header.l1_table_offset, self.header.l1_size, "the L1 table")
             self._require_own_tables(self._l1)
         return self._l1
 
     def _require_own_tables(self, l1: array.array[int]) -> None:
         """Two parts of the disk with one L2 table cannot both be right; and few bytes would stand for a large disk."""
-        tables = sorted(entry & layout.OFFSET_MASK for entry in l1 if entry & layout.OFFSET_MASK)
+        tables = sorted(entry & layout.OFFSET_MASK for entry in filter(None, l1) if entry & layout.OFFSET_MASK)
         if not all(map(operator.ne, tables, itertools.islice(tables, 1, None))):
             raise CorruptImage("two entries of the L1 table name the same L2 table", path=self.storage.name, offset=self.header.l1_table_offset)
 
-    def _l2_table(self, offset: int) -> array.array[int]:
-        return big_endian(self.storage.read_exact(offset, self.header.cluster_size, "an L2 table"))
+    def l2_table(self, offset: int) -> array.array[int]:
+        """The L2 table at a host offset.
+
+        :raises CorruptImage: it is not inside the file
+        """
+        return read_table(self.storage, offset, self.header.cluster_size // 8, "an L2 table")
 
     def extents(self, start: int = 0, length: int | None = None) -> t.Iterator[Extent]:
         self.require_readable()
@@ -154,7 +171,7 @@ class Qcow2Reader(Reader):
         """Runs that cover ``start`` to ``end``, beginning at a cluster and bounded by the disk."""
         header = self.header
         span = 1 << (header.cluster_bits + header.l2_bits)
-        l1 = self._l1_table()
+        l1 = self.l1_table()
         position = start
         while position < end:
             index = position // span
@@ -183,7 +200,7 @@ class Qcow2Reader(Reader):
         header, storage, data = self.header, self.storage, t.cast(Storage, self._data)
         elsewhere = data is not storage
         bits, cluster = header.cluster_bits, header.cluster_size
-        table = self._l2_table(table_offset)
+        table = self.l2_table(table_offset)
         zero_allowed = header.version == 3
         shift = 62 - (bits - 8)
         index = first

@@ -34,6 +34,7 @@ UNALLOCATED_OVER_PARENT = {0: HOLE, 1: ZERO, 2: ZERO, 3: ZERO, 5: ZERO}
 
 _PIECE = 1 << 16
 """payload entries read in one go: the BAT of 64 TiB in 1 MiB blocks has 512 MiB"""
+_ZEROS = bytes(2 * _PIECE * ENTRY_SIZE)
 
 
 class Claims:
@@ -70,10 +71,12 @@ def walk(storage: Storage, bat: Area, metadata: Metadata, claims: Claims, start:
         yield from _runs(storage, bat, metadata, claims, bitmaps, first, min(first + _PIECE, last))
 
 
-def _payload_entries(storage: Storage, bat: Area, ratio: int, first: int, last: int) -> array.array[int]:
-    """The entries of the payload blocks ``first`` to ``last``, without those of sector bitmap blocks between them."""
+def _payload_entries(storage: Storage, bat: Area, ratio: int, first: int, last: int) -> array.array[int] | None:
+    """The entries of the payload blocks ``first`` to ``last``, without those of sector bitmap blocks between them; None where all are 0."""
     begin, end = first + first // ratio, last + (last - 1) // ratio
     raw = storage.read_exact(bat.offset + begin * ENTRY_SIZE, (end - begin) * ENTRY_SIZE, bat.name)
+    if raw == _ZEROS[: len(raw)]:
+        return None
     entries = array.array("Q", raw)
     if sys.byteorder == "big":
         entries.byteswap()
@@ -130,6 +133,9 @@ def _runs(storage: Storage, bat: Area, metadata: Metadata, claims: Claims, bitma
     block, size, ratio = metadata.block_size, metadata.virtual_disk_size, metadata.chunk_ratio
     unallocated = UNALLOCATED if bitmaps is None else UNALLOCATED_OVER_PARENT
     entries = _payload_entries(storage, bat, ratio, first, last)
+    if entries is None:
+        yield Extent(first * block, min((last - first) * block, size - first * block), unallocated[0])
+        return
     raw = entries.tobytes()
     count = len(entries)
     index = 0
