@@ -21,7 +21,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 ORACLES = Path(os.environ.get("VMIMAGE_ORACLES", ROOT / ".cache/oracles/bin"))
-FIXTURES = {"qemu_img", "qemu_io", "qemu_img_system", "seven_zip", "oslo_inspector", "boot_qemu"}
+FIXTURES = {"program", "qemu_img", "qemu_io", "qemu_img_system", "seven_zip", "oslo_inspector", "boot_qemu"}
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest looks at -m
@@ -45,6 +45,12 @@ def _program(*names, first=None):
         if found:
             return found
     return _missing(f"no {names[0]} here (tests/tools/oracles gets it)")
+
+
+@pytest.fixture(scope="session")
+def program():
+    """program(name) gives the path of another tool that the distribution has."""
+    return _program
 
 
 @pytest.fixture(scope="session")

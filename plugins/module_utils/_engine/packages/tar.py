@@ -19,9 +19,10 @@ import re
 import typing as t
 
 from ..errors import CorruptImage, InvalidImage, LimitExceeded, UnsupportedImage, printable
+from ..formats.probes.tar import HEADER
 from ..limits import MAX_ARCHIVE_MEMBERS, MAX_TAR_EXTENSION
 from ..storage.base import Storage
-from ..structure import Fields, Structure
+from ..structure import Fields
 
 BLOCK = 512
 
@@ -34,20 +35,6 @@ FIFO = "FIFO"
 SPARSE = "sparse file"
 OTHER = "vendor's extension"
 
-HEADER = Structure(
-    "<",
-    ("name", "100s"),
-    ("_", "24s"),
-    ("size", "12s"),
-    ("_", "12s"),
-    ("chksum", "8s"),
-    ("typeflag", "c"),
-    ("_", "100s"),
-    ("magic", "8s"),
-    ("_", "80s"),
-    ("prefix", "155s"),
-    ("_", "12s"),
-)
 _USTAR = b"ustar\x0000"
 """magic and version; GNU tar's own is ``ustar  \\0``, and it uses the prefix for something else"""
 _SUM = slice(148, 156)

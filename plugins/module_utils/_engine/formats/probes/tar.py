@@ -5,7 +5,7 @@
 
 """Tar archives, and which kind of package they are. Source: POSIX.1-2017, pax, "ustar Interchange Format".
 
-Only names: packages/ has the reader.
+Only names: packages/ has the reader, which shares the header.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ HEADER = Structure(
     ("chksum", "8s"),
     ("typeflag", "c"),
     ("_", "100s"),
-    ("magic", "5s"),
-    ("_", "250s"),
+    ("magic", "8s"),
+    ("_", "80s"),
+    ("prefix", "155s"),
+    ("_", "12s"),
 )
 _MEMBERS = 32
 _EXTENSION = 64 * KIB

@@ -9,7 +9,6 @@ import bz2
 import csv
 import gzip
 import lzma
-import shutil
 import subprocess
 
 import pytest
@@ -165,9 +164,8 @@ def test_a_disk_inside_is_no_contradiction(flat, qemu_img, tmp_path):
         (["parted", "-s", "{}", "mklabel", "mac"], "apm"),
     ],
 )
-def test_what_makers_of_volumes_make(command, content, tmp_path):
-    if not shutil.which(command[0]):
-        pytest.skip(f"no {command[0]} here")
+def test_what_makers_of_volumes_make(command, content, tmp_path, program):
+    program(command[0])
     path = tmp_path / "image"
     with open(path, "wb") as file:
         file.truncate(8 << 20)
