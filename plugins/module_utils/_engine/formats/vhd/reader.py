@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import array
 import re
 import struct
 import typing as t
@@ -239,12 +240,12 @@ class VhdReader(Reader):
         if self._checked:
             return
         name = self.storage.name
-        sectors: list[int] = []
+        sectors = array.array("I")
         for _first, entries in self._pieces(0, self._blocks):
-            sectors += [sector for sector in entries if sector != UNUSED]
+            sectors.extend(sector for sector in entries if sector != UNUSED)
         # All blocks are whole, also one that reaches beyond the disk's end: where bytes are missing, the file was cut.
         stride = self._bitmap + self._block
-        sectors.sort()
+        sectors = array.array("I", sorted(sectors))
         if sectors and sectors[-1] * SECTOR + stride > self._end:
             raise CorruptImage(
                 f"VHD block ends at byte {sectors[-1] * SECTOR + stride}, behind the blocks' end ({self._end}): truncated, or a damaged table",

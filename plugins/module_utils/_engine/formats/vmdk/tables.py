@@ -71,6 +71,7 @@ class GrainTables:
         :raises CorruptImage: a table is lost, or the copies contradict each other
         """
         primary, redundant = self._directories()
+        left = [self._storage.size]  # bytes: no table is read twice, or few of them would stand for a large disk
         index = first
         while index < last:
             count = min(_run(primary, index, last), _run(redundant, index, last))
@@ -78,10 +79,10 @@ class GrainTables:
             if count > 1 and None in (one, other):
                 count = 1  # a damaged run: table by table
                 one, other = self._usable(primary, index, 1), self._usable(redundant, index, 1)
-            yield self._piece(index, count, one, other)
+            yield self._piece(index, count, one, other, left)
             index += count
 
-    def _piece(self, index: int, count: int, one: int | None, other: int | None) -> Piece:
+    def _piece(self, index: int, count: int, one: int | None, other: int | None, left: list[int]) -> Piece:
         """Tables that begin at sector ``one`` and their copies at ``other``: 0 for not there, None for damaged."""
         if one == other == 0:
             return Piece(index, count, None, 0)
@@ -92,9 +93,9 @@ class GrainTables:
             if self._redundant:
                 self.rescued += count
             sector = one or other or 0
-            return Piece(index, count, self._read(sector, count), sector)
-        raw = self._read(one, count)
-        if raw != self._read(other, count):
+            return Piece(index, count, self._read(sector, count, left), sector)
+        raw = self._read(one, count, left)
+        if one != other and raw != self._read(other, count, left):
             raise CorruptImage(
                 f"grain tables {index} to {index + count - 1} are not the same as their redundant copies (at byte {other * SECTOR:#x})",
                 path=self._storage.name,
@@ -131,11 +132,14 @@ class GrainTables:
             return None
         return sector
 
-    def _read(self, sector: int, count: int) -> bytes | None:
+    def _read(self, sector: int, count: int, left: list[int]) -> bytes | None:
         offset, length = sector * SECTOR, count * GT_BYTES
         if next(self._storage.data_ranges(offset, offset + length), None) is None:
             return None  # a hole in the file: the tables of a new, large disk
         raw = self._storage.read_exact(offset, length, "a grain table")
+        left[0] -= length
+        if left[0] < 0:
+            raise CorruptImage("several entries of the grain directory name the same grain table", path=self._storage.name, offset=offset)
         return None if raw == _ZEROS[:length] else raw
 
 
