@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -125,5 +126,6 @@ class FileStorage(Storage):
 
     def close(self) -> None:
         if self._fd >= 0:
-            os.close(self._fd)
+            with contextlib.suppress(OSError):  # nothing was written that could be lost
+                os.close(self._fd)
             self._fd = -1

@@ -74,6 +74,10 @@ class _References:
             self._range(block, header.cluster_size, "a refcount block")
         tables = collections.Counter([(header.l1_table_offset, header.l1_size)] if header.l1_size else [])
         tables.update((snapshot["l1_table_offset"], snapshot["l1_size"]) for snapshot in self.reader.snapshots if snapshot["l1_size"])
+        for offset, size in tables:
+            storage.require(offset, size * 8, "an L1 table")
+            if size * 8 > layout.MAX_L1_BYTES:
+                raise CorruptImage(f"an L1 table has {size} entries", path=storage.name, offset=offset)
         if sum(size * 8 for _offset, size in tables) > MAX_CHECKED_TABLES:
             raise LimitExceeded(f"the snapshots have more than {MAX_CHECKED_TABLES} bytes of L1 tables; that is too much to check", path=storage.name)
         second: collections.Counter[int] = collections.Counter()
@@ -108,8 +112,6 @@ class _References:
     def _first_level(self, offset: int, size: int, times: int, second: collections.Counter[int]) -> None:
         """Count an L1 table that is named ``times`` times, and add to ``second`` the L2 tables that it names."""
         header, storage = self.reader.header, self.reader.storage
-        if size * 8 > layout.MAX_L1_BYTES:
-            raise CorruptImage(f"an L1 table has {size} entries", path=storage.name, offset=offset)
         self._range(offset, size * 8, "an L1 table", times)
         active = (offset, size) == (header.l1_table_offset, header.l1_size)
         for entry in filter(None, self.reader.l1_table() if active else read_table(storage, offset, size, "an L1 table")):

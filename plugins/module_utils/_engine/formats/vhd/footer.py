@@ -48,7 +48,7 @@ def find_footer(storage: Storage) -> FoundFooter:
         fields = FOOTER.unpack(last)
         found = FoundFooter(fields, storage.size - size, [])
         _check(storage, found)
-        if copy_fields is not None and any(fields[name] != copy_fields[name] for name in ("disk_type", "current_size", "data_offset")):
+        if copy_fields is not None and _essence(fields) != _essence(copy_fields):
             raise AmbiguousImage("the VHD footer at the end and the one at the beginning of the file describe different disks", path=storage.name)
         if copy_fields is None and fields.disk_type != FIXED:
             found.warnings.append("the copy of the footer at the beginning of the file is missing or damaged")
@@ -61,6 +61,11 @@ def find_footer(storage: Storage) -> FoundFooter:
     if damaged:
         raise CorruptImage("the VHD footer is damaged (checksum), and there is no good copy of it: truncated?", path=storage.name)
     raise InvalidImage("not a VHD: no footer at the end of the file, nor a copy of it at the beginning", path=storage.name)
+
+
+def _essence(footer: Fields) -> tuple[int, ...]:
+    """What both footers must agree in: readers differ in which of them they look at first."""
+    return footer.disk_type, footer.current_size, footer.data_offset, disk_size(footer)
 
 
 def _check(storage: Storage, found: FoundFooter) -> None:
