@@ -17,6 +17,9 @@ from .match import ARCHIVE, DISK, OTHER, Match
 _PADDING = 64 * KIB
 """NULs behind a descriptor: writers fill a sector, or the room they keep in a sparse extent"""
 
+STALE = 7
+"""Bytes of an older text that may stand behind a descriptor's NUL: qemu writes a new content ID without its leading zeros,
+which makes the text shorter, and leaves the rest of the old one"""
 _BOM = codecs.BOM_UTF8
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _VERSION = re.compile(rb"version[ \t]*=[ \t]*[0-9]+[ \t]*$", re.IGNORECASE)
@@ -57,8 +60,9 @@ def is_only_text(storage: Storage, head: bytes, size: int | None) -> bool:
     if size > MAX_DESCRIPTOR:
         return False
     data = storage.read_at(0, size) if size > len(head) else head[:size]
-    text = data.rstrip(b"\0")
-    return len(data) - len(text) <= _PADDING and not _NOT_TEXT.search(text)
+    text, _nul, rest = data.partition(b"\0")
+    stale = rest[:STALE].rstrip(b"\0")
+    return len(rest) <= _PADDING and not rest[STALE:].strip(b"\0") and not _NOT_TEXT.search(text + stale)
 
 
 def text_matches(head: bytes, tail: bytes) -> list[Match]:

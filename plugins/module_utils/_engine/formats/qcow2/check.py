@@ -113,7 +113,7 @@ class _References:
         """Count an L1 table that is named ``times`` times, and add to ``second`` the L2 tables that it names."""
         header, storage = self.reader.header, self.reader.storage
         self._range(offset, size * 8, "an L1 table", times)
-        active = (offset, size) == (header.l1_table_offset, header.l1_size)
+        active = (offset, size) == (header.l1_table_offset, header.l1_needed)
         for entry in filter(None, self.reader.l1_table() if active else read_table(storage, offset, size, "an L1 table")):
             if entry & layout.OFFSET_MASK:
                 second[entry & layout.OFFSET_MASK] += times

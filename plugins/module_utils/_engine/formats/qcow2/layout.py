@@ -128,6 +128,11 @@ class Header:
         """log2 of the entries of an L2 table (a table is one cluster)"""
         return self.cluster_bits - self.l2_entry_bits
 
+    @property
+    def l1_needed(self) -> int:
+        """entries of the L1 table that the disk has a use for; there may be more"""
+        return -(-self.size >> (self.cluster_bits + self.l2_bits))
+
 
 def read_header(storage: Storage) -> Header:
     """The header of a qcow2 image, every field checked against the specification and qemu's limits.
@@ -196,9 +201,8 @@ def _check_fields(storage: Storage, header: Header) -> None:
         raise CorruptImage("extended L2 entries need clusters of at least 16 KiB", path=name, offset=20)
     if header.l1_size * 8 > MAX_L1_BYTES:
         raise LimitExceeded(f"the L1 table has {header.l1_size} entries; {MAX_L1_BYTES // 8} is the most that is taken", path=name, offset=36)
-    needed = (header.size + (1 << (header.cluster_bits + header.l2_bits)) - 1) >> (header.cluster_bits + header.l2_bits)
-    if header.l1_size < needed:
-        raise CorruptImage(f"the L1 table has {header.l1_size} entries; the disk needs {needed}", path=name, offset=36)
+    if header.l1_size < header.l1_needed:
+        raise CorruptImage(f"the L1 table has {header.l1_size} entries; the disk needs {header.l1_needed}", path=name, offset=36)
     if header.l1_size:
         if header.l1_table_offset % cluster or not header.l1_table_offset:
             raise CorruptImage(f"the L1 table offset {header.l1_table_offset:#x} is not aligned to a cluster", path=name, offset=40)

@@ -140,12 +140,12 @@ class Qcow2Reader(Reader):
         return False if stored else None
 
     def l1_table(self) -> array.array[int]:
-        """The active L1 table.
+        """The active L1 table, as far as the disk goes.
 
         :raises CorruptImage: two of its entries are the same
         """
         if self._l1 is None:
-            self._l1 = read_table(self.storage, self.header.l1_table_offset, self.header.l1_size, "the L1 table")
+            self._l1 = read_table(self.storage, self.header.l1_table_offset, self.header.l1_needed, "the L1 table")
             self._require_own_tables(self._l1)
         return self._l1
 

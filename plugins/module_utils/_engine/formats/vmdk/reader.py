@@ -15,6 +15,7 @@ from ...extents import Extent, merge, skip_holes
 from ...limits import MAX_DESCRIPTOR, SECTOR
 from ...storage.base import Storage
 from ..base import CheckResult, ImageInfo, Reader, Reference, check_virtual_size
+from ..probes.text import STALE
 from . import descriptor as text
 from . import esx, layout
 from . import parts as files_of_disk
@@ -37,7 +38,8 @@ def open_vmdk(storage: Storage) -> Reader:
         return SparseReader(storage)
     if head.startswith((esx.COWD_MAGIC, esx.SESPARSE_MAGIC)):
         return esx.EsxReader(storage)
-    if head.rstrip(b"\0") and not head.rstrip(b"\0").translate(None, _TEXT):
+    start = head.partition(b"\0")[0]
+    if start and not start.translate(None, _TEXT):
         return DescriptorReader(storage)
     raise InvalidImage("not a VMDK: neither a sparse extent nor a text descriptor", path=storage.name, offset=0)
 
@@ -141,7 +143,7 @@ class DescriptorReader(Reader):
             raise LimitExceeded(f"a VMDK descriptor of {storage.size} bytes is too large ({MAX_DESCRIPTOR} is the most that is taken)", path=storage.name)
         raw = storage.read_exact(0, storage.size, "the VMDK descriptor")
         end = raw.find(b"\0")
-        if end >= 0 and raw[end:].strip(b"\0"):
+        if end >= 0 and raw[end + 1 + STALE :].strip(b"\0"):
             raise InvalidImage("other data follows the text: not a VMDK descriptor", path=storage.name, offset=end)
         if not _SIGN.search(raw):
             raise InvalidImage("a text, but not a VMDK descriptor", path=storage.name, offset=0)

@@ -12,6 +12,7 @@ import subprocess
 import pytest
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.errors import (
     AccessError,
+    AmbiguousImage,
     CorruptImage,
     ImageError,
     InvalidImage,
@@ -204,6 +205,20 @@ def test_a_parent_that_is_never_looked_for(chain, place):
     rename_parent(chain / "top.vmdk", place)
     with pytest.raises(UnsafeReference), opened(chain / "top.vmdk"):
         pass
+
+
+def test_the_end_of_an_older_text_behind_the_descriptor(tmp_path, qemu_img):
+    """qemu writes a content ID without leading zeros: one text in 256 gets so much shorter that its old end shows."""
+    run(qemu_img, "create", "-q", "-f", "vmdk", "-o", "subformat=monolithicFlat", tmp_path / "disk.vmdk", "1M")
+    descriptor = (tmp_path / "disk.vmdk").read_bytes().rstrip(b"\0")
+    for stale in (b"\n", b'3647"\n', b'483647"'):
+        (tmp_path / "disk.vmdk").write_bytes((descriptor + b"\0" + stale).ljust(1024, b"\0"))
+        with opened(tmp_path / "disk.vmdk") as source:
+            assert content_of(source.reader) == bytes(1 << 20)
+    for other in (b'7483647"\n', b"\n" + bytes(20) + b"\n", b"\1"):
+        (tmp_path / "disk.vmdk").write_bytes((descriptor + b"\0" + other).ljust(1024, b"\0"))
+        with pytest.raises(AmbiguousImage), opened(tmp_path / "disk.vmdk"):
+            pass
 
 
 def test_a_parent_in_another_state(chain, qemu_io):
