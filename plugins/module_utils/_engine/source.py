@@ -50,6 +50,8 @@ class Request:
     """largest guest disk that is accepted, bytes"""
     spool_folder: str | None = None
     """where a compressed image is unpacked that cannot be read in order; None: the folder for temporary files"""
+    snapshot: str | None = None
+    """name or id of the internal snapshot that is meant; None: the current state"""
     references: str | None = None
     """the folder where the other files that the image names may be read; None: such an image is refused"""
 
@@ -97,6 +99,8 @@ def open_source(request: Request, *, progress: Progress = silent) -> Source:
             layers.append({"format": found.best.format})
             storage, found = _decompress(request, storage, found, stack, progress)
         reader = open_reader(require_disk(found, storage, declared=request.src_format), storage)
+        if request.snapshot is not None:
+            reader.use_snapshot(request.snapshot)
         require_size(reader, request.max_size)
         if request.references is not None:
             from .formats.chain import follow

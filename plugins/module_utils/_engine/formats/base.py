@@ -108,6 +108,17 @@ class Reader(abc.ABC):
         :raises CorruptImage: a file is there, and not the one that the image means
         """
 
+    def use_snapshot(self, name: str) -> None:
+        """Show the disk as it was when an internal snapshot was taken; before anything of the content is read.
+
+        ``virtual_size`` is then the snapshot's.
+
+        :param name: the snapshot's name or id, as ``describe()`` lists them
+        :raises InvalidImage: there is no such snapshot, or more than one
+        :raises UnsupportedImage: the format has none
+        """
+        raise UnsupportedImage(f"{self.format} images have no internal snapshots", path=self.storage.name)
+
     def unreadable_reason(self) -> str | None:
         """Why the content cannot be given though the image can be described (encrypted, needs another file); or None."""
         return None

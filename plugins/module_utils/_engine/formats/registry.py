@@ -30,8 +30,13 @@ class Format:
     """as qemu and Glance say it; where they differ (``vhd``/``vpc``), as Glance does"""
     suffix: str
     """usual file name ending"""
-    disk_format: str
-    """Glance's disk_format"""
+    disk_format: str | None = None
+    """Glance's disk_format; None: Glance does not take it"""
+    description: str = ""
+    """what a file is called that begins with one of ``signatures``: fits behind "this is" """
+    signatures: tuple[tuple[int, bytes], ...] = ()
+    """(offset in bytes, magic number) of formats that these alone tell; the others are told in probes/"""
+    writable: bool = True
     subformats: tuple[str, ...] = ()
     """variants that can be written, the default first"""
     compress: tuple[str | None, ...] = ()
@@ -54,9 +59,17 @@ FORMATS = {
             always_compressed=("streamOptimized",),
             options={"adapter_type": "lsilogic", "hwversion": "7"},
         ),
-        Format("vdi", ".vdi", "vdi", subformats=("dynamic", "fixed")),
-        Format("vhd", ".vhd", "vhd", subformats=("dynamic", "fixed")),
-        Format("vhdx", ".vhdx", "vhdx", subformats=("dynamic", "fixed"), options={"block_size": "0"}),
+        Format("vdi", ".vdi", "vdi", "a VDI image", ((64, b"\x7f\x10\xda\xbe"),), subformats=("dynamic", "fixed")),
+        Format("vhd", ".vhd", "vhd", "a dynamic VHD image", ((0, b"conectix"),), subformats=("dynamic", "fixed")),
+        Format(
+            "vhdx",
+            ".vhdx",
+            "vhdx",
+            "a VHDX image",
+            ((0, b"vhdxfile"),),
+            subformats=("dynamic", "fixed"),
+            options={"block_size": "0"},
+        ),
         Format("iso", ".iso", "iso"),
     )
 }
@@ -88,6 +101,10 @@ def target(name: str, subformat: str | None = None, compress: bool = False, opti
     :raises UnsupportedImage: the format, variant or option does not exist or cannot be written
     """
     form = lookup(name)
+    if not form.writable:
+        raise UnsupportedImage(
+            f"{form.name} images are read, not written; choose one of {', '.join(sorted(known.name for known in FORMATS.values() if known.writable))}"
+        )
     known = {sub.lower(): sub for sub in form.subformats}
     if subformat is None:
         chosen = form.subformats[0] if form.subformats else None

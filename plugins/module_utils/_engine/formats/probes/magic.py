@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import struct
 
+from ..registry import FORMATS
 from .match import ARCHIVE, COMPRESSION, DISK, ENCRYPTED, OTHER, Match
 
 _QEMU = "qemu-img"
 _APPLE = "hdiutil (macOS)"
 
-# (offset, magic, what it is)
+# (offset, magic, what it is): what is only named. The formats that are read stand in the registry, with their signatures.
 _SIGNATURES = (
     (0, b"QED\0", Match("qed", DISK, "a QED image", 100, tool=_QEMU)),
     (0, b"COWD", Match("cowd", DISK, "a VMware COW disk (vmfsSparse extent)", 95, tool=_QEMU)),
     (0, struct.pack("<Q", 0xCAFEBABE), Match("sesparse", DISK, "a VMware seSparse extent", 95, tool="qemu-img, through its descriptor")),
-    (64, struct.pack("<I", 0xBEDA107F), Match("vdi", DISK, "a VDI image", 95, reader="vdi")),
-    (0, b"conectix", Match("vhd", DISK, "a dynamic VHD image", 100, reader="vhd")),
-    (0, b"vhdxfile", Match("vhdx", DISK, "a VHDX image", 100, reader="vhdx")),
     (0, b"WithoutFreeSpace", Match("parallels", DISK, "a Parallels image", 100, tool=_QEMU)),
     (0, b"WithouFreSpacExt", Match("parallels", DISK, "a Parallels image", 100, tool=_QEMU)),
     (0, b"Bochs Virtual HD Image", Match("bochs", DISK, "a Bochs image", 100, tool=_QEMU)),
@@ -70,7 +68,12 @@ def magic_matches(head: bytes) -> list[Match]:
 
     :param head: the first bytes of the content
     """
-    found = [match for offset, magic, match in _SIGNATURES if head.startswith(magic, offset)]
+    found = [
+        Match(form.name, DISK, form.description, 100, reader=form.name)
+        for form in FORMATS.values()
+        if any(head.startswith(magic, offset) for offset, magic in form.signatures)
+    ]
+    found += [match for offset, magic, match in _SIGNATURES if head.startswith(magic, offset)]
     found += [match for match in (_qcow(head), _vmdk(head), _bzip2(head), _skippable_zstd(head)) if match]
     if not found and any(head.startswith(b"SKUL\xba\xbe", offset) for offset in _LUKS2_COPIES):
         found.append(Match("luks", ENCRYPTED, "an encrypted LUKS2 volume whose first header is lost", 60, tool="cryptsetup, with its key"))
