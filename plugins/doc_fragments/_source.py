@@ -50,7 +50,16 @@ options:
       - Largest virtual disk that is accepted.
       - A number of bytes, or a number with a unit such as V(20G).
     type: bytes
+  snapshot:
+    description:
+      - The internal snapshot to read instead of the current state, by its name or id. Only qcow2 images have any.
+    type: str
+  references:
+    description:
+      - A folder. Other files that the image names (backing file, data file, extents, parent) may be read if they lie in it, or below.
+      - When it is not set, these files are listed and never opened, and the image can be described, but not converted.
+        Set it only to a folder in which everything may end up in the result.
+    type: path
 notes:
-  - Other files that an image names (backing file, data file, extents, parent) are listed, and never opened.
   - Needs nothing but Python 3.9 or newer on the managed node.
 """

@@ -36,7 +36,35 @@ options:
       vpc: The same as V(vhd); C(qemu-img) calls it so.
       vhdx: Hyper-V's format.
       iso: An ISO 9660 image. It is copied as it is, and O(src) must be one.
-    default: qcow2
+  profile:
+    description:
+      - The platform that O(dest) is for. It decides on O(format) and O(subformat), which need not be given then, and on the
+        sizes that the platform takes.
+      - Without O(format) and O(profile) the format is V(qcow2).
+    type: str
+    choices:
+      openstack: qcow2.
+      ceph: raw, for Glance and Nova on Ceph, LVM and other block storage.
+      azure: VHD, V(fixed), a whole number of MiB, at least 20 MiB.
+      hyperv: VHDX, V(dynamic).
+      esxi: VMDK, V(streamOptimized), with an LSI Logic adapter.
+      virtualbox: VDI, V(dynamic).
+      gce: raw, a whole number of GiB. Compute Engine wants it named C(disk.raw) in a C(tar.gz) archive.
+      aws: VMDK, V(streamOptimized), for VM Import.
+      xen: VHD, V(dynamic), a multiple of 2 MiB, for XenServer and XCP-ng.
+  virtual_size:
+    description:
+      - Size of the disk in O(dest).
+      - A larger disk than that of O(src) reads as zeros behind the old end; partitions and file systems are not changed. A smaller
+        one is refused unless everything behind the new end is zeros.
+      - A number of bytes, or a number with a unit such as V(20G).
+      - Not for an ISO image.
+    type: bytes
+  align:
+    description:
+      - The size of the disk is rounded up to a multiple of this.
+      - A number of bytes, or a number with a unit such as V(1M).
+    type: bytes
   subformat:
     description:
       - Variant of O(format).
@@ -100,8 +128,26 @@ EXAMPLES = r"""
   vmimage.prep.image_convert:
     src: /srv/images/disk.qcow2
     dest: /srv/images/disk.vmdk
-    format: vmdk
-    subformat: streamOptimized
+    profile: esxi
+
+- name: Make an image for Azure, with a larger disk
+  vmimage.prep.image_convert:
+    src: /srv/images/disk.qcow2
+    dest: /srv/images/disk.vhd
+    profile: azure
+    virtual_size: 30G
+
+- name: Take the state before an upgrade out of an image with snapshots
+  vmimage.prep.image_convert:
+    src: /srv/images/server.qcow2
+    snapshot: before-upgrade
+    dest: /srv/images/server-before.qcow2
+
+- name: Merge an overlay and its backing file, which lies in the same folder
+  vmimage.prep.image_convert:
+    src: /srv/images/overlay.qcow2
+    references: /srv/images
+    dest: /srv/images/merged.qcow2
 """
 
 RETURN = r"""
@@ -183,7 +229,10 @@ def main() -> None:
         argument_spec={
             **SOURCE,
             **DESTINATION,
-            "format": {"type": "str", "choices": ["raw", "qcow2", "vmdk", "vdi", "vhd", "vpc", "vhdx", "iso"], "default": "qcow2"},
+            "format": {"type": "str", "choices": ["raw", "qcow2", "vmdk", "vdi", "vhd", "vpc", "vhdx", "iso"]},
+            "profile": {"type": "str", "choices": ["openstack", "ceph", "azure", "hyperv", "esxi", "virtualbox", "gce", "aws", "xen"]},
+            "virtual_size": {"type": "bytes"},
+            "align": {"type": "bytes"},
             "subformat": {"type": "str"},
             "compress": {"type": "bool", "default": False},
             "options": {"type": "dict", "default": {}},

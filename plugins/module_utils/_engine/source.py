@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import stat
 import tempfile
 import typing as t
 
@@ -130,8 +131,10 @@ def is_package(path: str) -> bool:
     return os.path.isdir(path) or detect_path(path).best.format in PACKAGES
 
 
-def source_identity(path: str) -> dict[str, t.Any]:
+def source_identity(path: str) -> dict[str, t.Any] | None:
     """What tells the source's content again without reading it: of a file its own identity, of an OVF folder all its files'.
+
+    None of a block device: nothing but its content tells whether that was changed.
 
     :raises AccessError: there is nothing at ``path``
     :raises ImageError: a folder without a sound OVF package
@@ -145,7 +148,7 @@ def source_identity(path: str) -> dict[str, t.Any]:
     found = file_identity(path)
     if found is None:
         raise AccessError("no such file or folder", path=path)
-    return dict(found)
+    return None if stat.S_ISBLK(os.stat(path).st_mode) else dict(found)
 
 
 def choose_disk(package: Package, wanted: str | None) -> PackageDisk:

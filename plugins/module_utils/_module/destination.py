@@ -33,6 +33,8 @@ class Destination:
         self.request = request
         self._backup_file: str | None = None
         self._recalled: Result | None = None
+        self.depends_on: set[str] = set()
+        """the other files that were read, or written: paths"""
         folder = os.path.dirname(os.path.abspath(self.path))
         if os.path.isdir(self.path):
             raise AccessError("is a folder; name the file to write", path=self.path)
@@ -48,9 +50,11 @@ class Destination:
         """The result of the run that made the file, when nothing was changed since and ``force`` does not ask for more."""
         if not self.exists or self.module.params["force"]:
             return None
-        self._recalled = recall(self.path, self.request)
-        if self._recalled is None:
+        memory = recall(self.path, self.request)
+        if memory is None:
             return None
+        self._recalled = memory.result
+        self.depends_on = set(memory.files)
         return {**self._recalled, "changed": False, "msg": "dest was made from this source with these options, and neither was touched since"}
 
     def replace(self, write: t.Callable[[Sink], None]) -> None:
@@ -72,7 +76,7 @@ class Destination:
             arguments = self.module.load_file_common_arguments(self.module.params, path=self.path)
             changed = self.module.set_fs_attributes_if_different(arguments, changed)
         if not self.module.check_mode and (changed or memory != self._recalled):
-            remember(self.path, self.request, memory)
+            remember(self.path, self.request, memory, self.depends_on)
         complete = {**result, "changed": changed, "dest": self.path}
         if self._backup_file is not None:
             complete["backup_file"] = self._backup_file

@@ -14,18 +14,20 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from .._engine.errors import ImageError, UnsupportedImage
-from .._engine.formats.base import Target
+from .._engine.formats.base import Reader, Target
 from .._engine.formats.registry import target
 from .._engine.inspect import describe
 from .._engine.openstack.upload import upload_facts
+from .._engine.profiles import profile, target_for
 from .._engine.produce import produce, require_possible, verify_source
 from .._engine.source import Request, Source, detect_path, open_source, source_identity
 from .._engine.storage.file import FileStorage
 from .._engine.storage.sink import Sink
 from .._engine.transfer.compare import compare
 from .._engine.transfer.digest import digests
+from .._engine.transfer.resize import resize, size_for
 from .destination import Destination
-from .run import Result
+from .run import SOURCE, Result
 
 
 def describe_image(module: AnsibleModule) -> Result:
@@ -39,13 +41,13 @@ def describe_image(module: AnsibleModule) -> Result:
 def convert_image(module: AnsibleModule) -> Result:
     """image_convert."""
     params = module.params
-    wanted = target(params["format"], params["subformat"], params["compress"], {key: str(value) for key, value in params["options"].items()})
-    asked = {key: params[key] for key in ("src", "src_format", "disk", "manifest", "checksum", "max_size", "iso_passthrough", "verify")}
+    wanted = target_for(profile(params["profile"]), params["format"], params["subformat"], params["compress"], _options(params["options"]))
+    asked = {key: params[key] for key in (*SOURCE, "virtual_size", "align", "profile", "iso_passthrough", "verify")}
     identity = source_identity(params["src"])
     if os.path.exists(params["dest"]) and os.path.samefile(params["src"], params["dest"]):
         raise UnsupportedImage("src and dest are the same file", path=params["dest"], hint="Write to another file, then move it")
     dest = Destination(module, {**asked, "source": identity, "target": dataclasses.asdict(wanted)})
-    result = dest.recall()
+    result = dest.recall() if identity is not None else None
     if result is None:
         result = _convert(module, dest, wanted)
     if params["checksums"] and not (module.check_mode and result["changed"]):
@@ -57,8 +59,11 @@ def _convert(module: AnsibleModule, dest: Destination, wanted: Target) -> Result
     params = module.params
     with open_source(_request(module)) as source:
         source.reader.require_readable()
+        dest.depends_on = {storage.name for storage in source.reader.followed}
         if params["iso_passthrough"] and source.reader.format == "iso":
             wanted = target("iso")
+        else:
+            source.reader = resize(source.reader, _size(module, source.reader))
         checks = verify_source(source, params["checksum"], params["manifest"])
         before, reason = _reason_to_write(module, source, dest, wanted)
         result: Result = {
@@ -85,6 +90,21 @@ def _convert(module: AnsibleModule, dest: Destination, wanted: Target) -> Result
         return {**result, "msg": reason, "image": image, "diff": {"before": before, "after": image}}
 
 
+def _size(module: AnsibleModule, reader: Reader) -> int:
+    """What size the disk is to have, in bytes, by the options and the platform."""
+    params = module.params
+    platform = profile(params["profile"])
+    align = platform.align if params["align"] is None else params["align"]
+    if align % platform.align:
+        raise UnsupportedImage(f"the profile {platform.name} needs a size in multiples of {platform.align} bytes, which {align} is not")
+    return size_for(reader.virtual_size, virtual_size=params["virtual_size"], align=align, minimum=platform.minimum)
+
+
+def _options(given: dict[str, t.Any]) -> dict[str, str]:
+    """Creation options as text; YAML's booleans as qemu-img says them."""
+    return {key: {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value) for key, value in given.items()}
+
+
 def _reason_to_write(module: AnsibleModule, source: Source, dest: Destination, wanted: Target) -> tuple[dict[str, t.Any], str | None]:
     """What is at dest (as image_info describes it), and why it has to be written; None when it has not. In rising cost."""
     if not dest.exists:
@@ -94,7 +114,7 @@ def _reason_to_write(module: AnsibleModule, source: Source, dest: Destination, w
             image = describe(found)
             if module.params["force"]:
                 return image, "force is set"
-            reason = _difference(image, wanted, module.params["options"])
+            reason = _difference(image, wanted, _options(module.params["options"]))
             size = found.reader.virtual_size
             if reason is None and size != source.reader.virtual_size:
                 reason = f"dest has a virtual size of {size} bytes, the source one of {source.reader.virtual_size}"
@@ -161,7 +181,8 @@ def _facts(source: Source, *, check: bool, key: str) -> Result:
 def _request(module: AnsibleModule) -> Request:
     params = module.params
     folder = os.path.dirname(os.path.abspath(params["dest"])) if params.get("dest") else module.tmpdir
-    return Request(params["src"], src_format=params["src_format"], disk=params["disk"], max_size=params["max_size"], spool_folder=folder)
+    given = {key: params[key] for key in ("src_format", "disk", "max_size", "snapshot", "references")}
+    return Request(params["src"], spool_folder=folder, **given)
 
 
 def _checksums(path: str, algorithms: list[str], known: dict[str, str]) -> dict[str, str]:

@@ -32,7 +32,8 @@ def _extract(module: AnsibleModule, package: Package) -> Result:
     # The record lies beside the extracted descriptor and is about all files.
     record = os.path.join(os.path.realpath(params["dest"]), package.descriptor)
     request = {"source": source_identity(params["src"]), "manifest": params["manifest"]}
-    known = recall(record, request) or {}
+    memory = recall(record, request)
+    known = memory.result if memory else {}
     files: dict[str, object] = known.get("files", {})
     planned = plan(package, params["dest"], include=params["include"], exclude=params["exclude"], known=files, force=params["force"])
     written = [file for file in planned if file.reason is not None]

@@ -20,6 +20,8 @@ SOURCE = {
     "checksum": {"type": "str"},
     "manifest": {"type": "str", "choices": ["require", "verify", "ignore"], "default": "verify"},
     "max_size": {"type": "bytes"},
+    "snapshot": {"type": "str"},
+    "references": {"type": "path"},
 }
 """Options of a module that reads an image; doc_fragments/_source.py documents them"""
 

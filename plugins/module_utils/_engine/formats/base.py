@@ -151,7 +151,9 @@ class Reader(abc.ABC):
         """:raises UnsupportedImage: the content cannot be given"""
         reason = self.unreadable_reason()
         if reason is not None:
-            raise UnsupportedImage(reason, path=self.storage.name)
+            names = self.references() and not self.followed
+            hint = "Or allow the folder of the files that it names with the option references" if names else None
+            raise UnsupportedImage(reason, path=self.storage.name, hint=hint)
 
     def range(self, start: int, length: int | None) -> tuple[int, int]:
         """Guest range (start, end) with the default filled in and bounded by the disk."""

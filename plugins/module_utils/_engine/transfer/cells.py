@@ -33,28 +33,29 @@ class Cell(t.NamedTuple):
     """what is not known to be zero in it, clipped to the cell, in rising order"""
 
 
-def cells(reader: Reader) -> t.Iterator[Cell]:
+def cells(reader: Reader, start: int = 0) -> t.Iterator[Cell]:
     """The cells of a disk in rising order, without those that are all zero by the image's own tables.
 
+    :param start: guest offset, bytes; what lies before it is left out
     :raises CorruptImage: as Reader.extents
     """
-    start = -1
+    current = -1
     found: list[Extent] = []
-    for extent in reader.extents():
+    for extent in reader.extents(start):
         if extent.is_zero:
             continue
         position = extent.start
         while position < extent.end:
             cell = position - position % CELL
-            if cell != start:
+            if cell != current:
                 if found:
-                    yield Cell(start, found)
-                start, found = cell, []
+                    yield Cell(current, found)
+                current, found = cell, []
             end = min(extent.end, cell + CELL)
             found.append(extent.clip(position, end))
             position = end
     if found:
-        yield Cell(start, found)
+        yield Cell(current, found)
 
 
 class Buffers:

@@ -19,7 +19,7 @@ import typing as t
 from ..errors import ImageError
 from ..storage.sink import Sink
 
-REVISION = 1
+REVISION = 2
 """Counted up when the engine's output for the same request changes, so that older records do not count any more"""
 
 _MAX_RECORD = 1 << 20
@@ -40,26 +40,41 @@ def file_identity(path: str) -> dict[str, int] | None:
     return {"device": found.st_dev, "inode": found.st_ino, "size": found.st_size, "mtime_ns": found.st_mtime_ns, "ctime_ns": found.st_ctime_ns}
 
 
-def recall(dest: str, request: dict[str, t.Any]) -> dict[str, t.Any] | None:
-    """The result that the record of ``dest`` holds, if it was made by this very request and nothing was touched since.
+class Memory(t.NamedTuple):
+    """What a record holds."""
+
+    result: dict[str, t.Any]
+    """what :func:`remember` was given as result"""
+    files: dict[str, dict[str, int]]
+    """path → identity of the other files that it depends on"""
+
+
+def recall(dest: str, request: dict[str, t.Any]) -> Memory | None:
+    """The record of ``dest``, if it was made by this very request and nothing was touched since.
 
     :param request: everything that decides the content: options, and the identities of the sources
-    :return: what :func:`remember` was given as result, or None
     """
     try:
         with open(record_path(dest), encoding="utf-8") as file:
             record = json.loads(file.read(_MAX_RECORD))
         if record["revision"] != REVISION or record["request"] != _plain(request) or record["dest"] != file_identity(dest):
             return None
-        result = record["result"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        result, files = record["result"], record["files"]
+        if any(file_identity(path) != identity for path, identity in files.items()):
+            return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return result if isinstance(result, dict) else None
+    return Memory(result, files) if isinstance(result, dict) else None
 
 
-def remember(dest: str, request: dict[str, t.Any], result: dict[str, t.Any]) -> None:
-    """Note how ``dest`` was made. A folder that takes no record is no error: the next run compares instead."""
-    record = {"revision": REVISION, "request": request, "dest": file_identity(dest), "result": result}
+def remember(dest: str, request: dict[str, t.Any], result: dict[str, t.Any], files: t.Iterable[str] = ()) -> None:
+    """Note how ``dest`` was made. A folder that takes no record is no error: the next run compares instead.
+
+    :param files: the other files that this depends on: those that the source names and that were read, and further ones
+        of the result
+    """
+    others = {path: file_identity(path) for path in files}
+    record = {"revision": REVISION, "request": request, "dest": file_identity(dest), "files": others, "result": result}
     with contextlib.suppress(OSError, ImageError), Sink(record_path(dest), mode=0o600) as sink:
         sink.write_at(0, json.dumps(record, sort_keys=True, indent=1).encode("utf-8"))
         sink.commit()

@@ -25,7 +25,7 @@ FLOORS = [
     {"guest"},
     {"packages", "transfer"},
     {"source.py"},
-    {"extract.py", "inspect.py", "produce.py", "openstack"},
+    {"extract.py", "inspect.py", "produce.py", "profiles.py", "openstack"},
 ]
 # Compression that is faster, or there at all, when a node happens to have it.
 ACCELERATORS = {"backports", "compression", "isal", "zlib_ng", "zstandard"}
