@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""What image_info and image_convert do."""
+"""What image_info, image_verify and image_convert do."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from .._engine.storage.sink import Sink
 from .._engine.transfer.compare import compare
 from .._engine.transfer.digest import digests
 from .._engine.transfer.resize import resize, size_for
+from .._engine.verify import Expectation, verify
 from .destination import Destination
 from .run import SOURCE, Result
 
@@ -36,6 +37,22 @@ def describe_image(module: AnsibleModule) -> Result:
         if module.params["checksum"] or module.params["check"]:
             verify_source(source, module.params["checksum"], module.params["manifest"])
         return {"changed": False, **_facts(source, check=module.params["check"], key="image")}
+
+
+def verify_image(module: AnsibleModule) -> Result:
+    """image_verify."""
+    params = module.params
+    names = ("format", "subformat", "virtual_size", "standalone", "openstack", "checksum", "manifest", "clean")
+    expected = Expectation(**{name: params[name] for name in names})
+    if params["same_as"] is not None:
+        expected.same_as = Request(params["same_as"], references=params["references"], spool_folder=module.tmpdir)
+    with open_source(_request(module)) as source:
+        checks, difference = verify(source, expected)
+        result: Result = {"changed": False, "checks": checks, **_facts(source, check=False, key="image")}
+    if difference is not None:
+        found = {"aspect": difference.aspect, "expected": difference.expected, "found": difference.found}
+        module.fail_json(msg=f"{params['src']}: {difference.reason}", difference=found, **result)
+    return {**result, "msg": "the image is as expected"}
 
 
 def convert_image(module: AnsibleModule) -> Result:

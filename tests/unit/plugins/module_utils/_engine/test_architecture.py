@@ -26,6 +26,7 @@ FLOORS = [
     {"packages", "transfer"},
     {"source.py"},
     {"extract.py", "inspect.py", "produce.py", "profiles.py", "openstack"},
+    {"verify.py"},
 ]
 # Compression that is faster, or there at all, when a node happens to have it.
 ACCELERATORS = {"backports", "compression", "isal", "zlib_ng", "zstandard"}

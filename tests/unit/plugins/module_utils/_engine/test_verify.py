@@ -1,0 +1,106 @@
+# Copyright (c) 2026, vmimage.prep contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The gate: images that another program wrote, held against what is expected of them."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import subprocess
+
+import pytest
+from ansible_collections.vmimage.prep.plugins.module_utils._engine.errors import ImageError
+from ansible_collections.vmimage.prep.plugins.module_utils._engine.source import Request, open_source
+from ansible_collections.vmimage.prep.plugins.module_utils._engine.verify import Expectation, verify
+
+SIZE = 3 << 20
+
+
+def run(*command, **kwargs):
+    subprocess.run([str(part) for part in command], check=True, **kwargs)
+
+
+@pytest.fixture
+def folder(tmp_path, qemu_img):
+    (tmp_path / "disk.raw").write_bytes(random.Random(3).randbytes(SIZE - 4096) + bytes(4096))
+    run(qemu_img, "convert", "-O", "qcow2", tmp_path / "disk.raw", tmp_path / "disk.qcow2")
+    run(qemu_img, "convert", "-O", "vmdk", "-o", "subformat=streamOptimized", tmp_path / "disk.raw", tmp_path / "disk.vmdk")
+    run(qemu_img, "create", "-q", "-f", "qcow2", "-b", "disk.qcow2", "-F", "qcow2", tmp_path / "overlay.qcow2", cwd=tmp_path)
+    return tmp_path
+
+
+def look(path, **expected):
+    with open_source(Request(str(path))) as source:
+        return verify(source, Expectation(**expected))
+
+
+def test_as_expected(folder):
+    checksum = "sha256:" + hashlib.sha256((folder / "disk.qcow2").read_bytes()).hexdigest()
+    passed, difference = look(
+        folder / "disk.qcow2",
+        format="qcow2",
+        virtual_size=SIZE,
+        standalone=True,
+        openstack=True,
+        checksum=checksum,
+        same_as=Request(str(folder / "disk.vmdk")),
+    )
+    assert difference is None
+    assert len(passed) == 7
+
+
+def test_names_are_the_field_s_own(folder):
+    assert look(folder / "disk.vmdk", format="VMDK", subformat="streamoptimized")[1] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "aspect", "found"),
+    [
+        ("disk.qcow2", {"format": "vmdk"}, "format", "qcow2"),
+        ("disk.vmdk", {"format": "vmdk", "subformat": "monolithicSparse"}, "subformat", "streamOptimized"),
+        ("disk.qcow2", {"virtual_size": SIZE + 512}, "virtual_size", SIZE),
+        ("overlay.qcow2", {"standalone": True}, "standalone", ["disk.qcow2"]),
+        ("overlay.qcow2", {"openstack": True}, "openstack", "refused"),
+        ("disk.qcow2", {"checksum": "md5:" + "0" * 32}, "checksum", None),
+        # The first difference is the cheapest to find, whatever else there is.
+        ("overlay.qcow2", {"standalone": True, "format": "raw", "checksum": "md5:" + "0" * 32}, "format", "qcow2"),
+    ],
+)
+def test_the_first_difference(folder, name, expected, aspect, found):
+    difference = look(folder / name, **expected)[1]
+    assert (difference.aspect, difference.found) == (aspect, found)
+
+
+def test_other_content(folder, qemu_io):
+    run(qemu_io, "-f", "qcow2", "-c", "write -P 7 1000k 512", folder / "disk.qcow2", stdout=subprocess.DEVNULL)
+    difference = look(folder / "disk.vmdk", same_as=Request(str(folder / "disk.qcow2")))[1]
+    assert (difference.aspect, difference.found) == ("same_as", 1000 << 10)
+    assert "0xfa000" in difference.reason
+
+
+def test_another_size_is_another_disk(folder, qemu_img):
+    run(qemu_img, "resize", "-q", "-f", "qcow2", folder / "disk.qcow2", "+1M")
+    difference = look(folder / "disk.vmdk", same_as=Request(str(folder / "disk.qcow2")))[1]
+    assert (difference.aspect, difference.expected, difference.found) == ("same_as", SIZE + (1 << 20), SIZE)
+
+
+def test_leaks_are_not_clean(folder, qemu_io):
+    raw = bytearray((folder / "disk.qcow2").read_bytes())
+    (folder / "leak.qcow2").write_bytes(raw + bytes(65536))
+    block = int.from_bytes(raw[int.from_bytes(raw[48:56], "big") :][:8], "big")
+    with (folder / "leak.qcow2").open("r+b") as file:  # a refcount for the cluster behind the last one
+        file.seek(block + len(raw) // 65536 * 2)
+        file.write(b"\0\1")
+    assert subprocess.run([qemu_io.replace("qemu-io", "qemu-img"), "check", "-f", "qcow2", str(folder / "leak.qcow2")], check=False).returncode == 3
+    difference = look(folder / "leak.qcow2")[1]
+    assert difference.aspect == "clean"
+    assert len(difference.found["leaks"]) == 1
+    assert look(folder / "leak.qcow2", clean=False)[1] is None
+
+
+def test_what_cannot_be_read_is_an_error(folder):
+    with pytest.raises(ImageError):
+        look(folder / "overlay.qcow2")
+    with pytest.raises(ImageError):
+        look(folder / "disk.qcow2", same_as=Request(str(folder / "missing")))
