@@ -28,6 +28,8 @@ class FileStorage(Storage):
 
     def __init__(self, path: str | os.PathLike[str], *, beneath: bool = False, descriptor: int | None = None) -> None:
         self.name = os.fspath(path)
+        self._run = 0, 0
+        """where the run of data that was found last begins and ends"""
         # O_NONBLOCK: opening a FIFO must not wait for a writer.
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_NOFOLLOW if beneath else 0)
         try:
@@ -86,18 +88,22 @@ class FileStorage(Storage):
         end = self.size if end is None else min(end, self.size)
         position = start
         while position < end:
-            try:
-                data = os.lseek(self._fd, position, os.SEEK_DATA)
-                hole = min(os.lseek(self._fd, data, os.SEEK_HOLE), end)
-            except OSError as error:
-                if error.errno == errno.ENXIO:  # no data up to the end
-                    return
-                # A file system or device without holes: all of it may be data.
-                yield position, end - position
-                return
+            data, hole = self._run
+            # Where a run ends is searched page by page: of a long one that is asked for in pieces, only once.
+            if not data <= position < hole:
+                try:
+                    data = os.lseek(self._fd, position, os.SEEK_DATA)
+                    hole = os.lseek(self._fd, data, os.SEEK_HOLE)
+                except OSError as error:
+                    if error.errno == errno.ENXIO:  # no data up to the end
+                        return
+                    # A file system or device without holes: all of it may be data.
+                    data, hole = position, self.size
+                self._run = data, hole
             if data >= end:
                 return
-            yield data, hole - data
+            data = max(data, position)
+            yield data, min(hole, end) - data
             position = hole
 
     def allocated(self) -> int:
