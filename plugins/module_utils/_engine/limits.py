@@ -39,4 +39,5 @@ MAX_TAR_EXTENSION = 1 * MIB
 MAX_DECODER_MEMORY = 128 * MIB
 """Dictionary or window that a compressed stream may ask for (zstd(1) refuses more, too)."""
 
-MAX_REFERENCE_DEPTH = 8
+MAX_REFERENCE_DEPTH = 32
+"""Images that name each other in a chain: as many as VMware allows snapshots"""
