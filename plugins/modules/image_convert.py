@@ -68,8 +68,14 @@ options:
   subformat:
     description:
       - Variant of O(format).
-      - For V(vmdk) V(monolithicSparse) (the default) or V(streamOptimized), for V(vdi), V(vhd) and V(vhdx) V(dynamic) (the
-        default) or V(fixed).
+      - For V(vdi), V(vhd) and V(vhdx) V(dynamic) (the default) or V(fixed).
+      - For V(vmdk) V(monolithicSparse) (the default) or V(streamOptimized), which are one file; or V(monolithicFlat),
+        V(twoGbMaxExtentSparse) or V(twoGbMaxExtentFlat), where O(dest) is a small text that names the files with the data.
+        They lie beside O(dest) and are called as C(qemu-img) calls them, C(disk-flat.vmdk), C(disk-s001.vmdk) or
+        C(disk-f001.vmdk) for a O(dest) named C(disk.vmdk). The split ones have 2 GiB of the disk in each file.
+      - Of an image in several files all are written before the first one takes its name, and O(dest) is the last. All get
+        the same attributes, all are kept with O(backup), and what a former variant of O(dest) had and this one does not is
+        removed. A file that has the name of one of them and does not belong to O(dest) is only replaced with O(force).
     type: str
   compress:
     description:
@@ -80,8 +86,13 @@ options:
   options:
     description:
       - Further options of the format, with the names and meanings they have for C(qemu-img).
-      - For V(qcow2) C(compat) (V(1.1) or V(0.10)) and C(cluster_size); for V(vmdk) C(adapter_type) and C(hwversion);
-        for V(vhdx) C(block_size).
+      - For V(qcow2) C(compat) (V(1.1) or V(0.10)) and C(cluster_size); for V(vhdx) C(block_size).
+      - For V(raw) C(preallocation), V(off) (the default; zeros are holes), V(falloc) (room for the whole disk is reserved)
+        or V(full) (zeros are written).
+      - For V(vmdk) C(adapter_type) (V(lsilogic), the default, V(ide), V(buslogic), V(legacyESX) or V(pvscsi)),
+        C(hwversion) (V(7) unless given), C(compat6) (the same as hardware version 6), C(toolsversion), and C(zeroed_grain)
+        (V(on) for an image in which a virtual machine is to be able to discard data cheaply; with V(monolithicSparse) and
+        V(twoGbMaxExtentSparse)).
     type: dict
     default: {}
   iso_passthrough:
@@ -98,7 +109,7 @@ options:
       content: All guest bytes are compared with O(src), too.
     default: structure
   checksums:
-    description: Checksums of O(dest) to return.
+    description: Checksums of O(dest) to return; of an image in several files, of the file O(dest) alone.
     type: list
     elements: str
     choices: [md5, sha1, sha256, sha512]
@@ -129,6 +140,15 @@ EXAMPLES = r"""
     src: /srv/images/disk.qcow2
     dest: /srv/images/disk.vmdk
     profile: esxi
+
+- name: Make a disk for a folder of VMware Workstation, in files of 2 GiB
+  vmimage.prep.image_convert:
+    src: /srv/images/disk.qcow2
+    dest: /srv/vm/disk.vmdk
+    format: vmdk
+    subformat: twoGbMaxExtentSparse
+    options:
+      adapter_type: pvscsi
 
 - name: Make an image for Azure, with a larger disk
   vmimage.prep.image_convert:
@@ -164,6 +184,12 @@ dest:
   description: The file.
   returned: success
   type: str
+files:
+  description: All files that the image at O(dest) consists of, O(dest) first.
+  returned: success
+  type: list
+  elements: str
+  sample: [/srv/images/disk.vmdk, /srv/images/disk-flat.vmdk]
 image:
   description: The image at O(dest), as M(vmimage.prep.image_info) describes it. In check mode what is known beforehand.
   returned: success
@@ -213,7 +239,7 @@ checksums:
   type: dict
   sample: {"md5": "0cc175b9c0f1b6a831c399e269772661"}
 backup_file:
-  description: Where the replaced file was kept.
+  description: Where the replaced file was kept. Of an image in several files, this one names the others that were kept.
   returned: changed and if O(backup=true)
   type: str
 """

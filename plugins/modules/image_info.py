@@ -12,6 +12,7 @@ version_added: 0.1.0
 description:
   - Finds out by content what an image is, and describes it in the words of C(qemu-img info).
   - Reads raw, qcow2, VMDK, VDI, VHD, VHDX and ISO images, also compressed or inside an OVA, without C(qemu-img).
+  - Apple's disk images (DMG) are read, too. LUKS volumes are described, but not read, as that takes their key.
 author:
   - vmimage.prep contributors (@vmimage)
 extends_documentation_fragment:
@@ -107,6 +108,84 @@ image:
       description: Internal snapshots.
       type: list
       elements: dict
+    partition_table:
+      description:
+        - The partition table of the disk, as its guest sees it. All offsets and lengths are bytes.
+        - Null when the disk has none, when the image is not readable, and when the image is damaged where the table lies,
+          which RV(image.warnings) then tells.
+      type: dict
+      contains:
+        label:
+          description: V(dos) for an MBR, or V(gpt).
+          type: str
+          sample: gpt
+        sector_size:
+          description: The logical sector in which the table counts, 512 or 4096.
+          type: int
+          sample: 512
+        id:
+          description: The disk's identifier, as C(sfdisk) shows it.
+          type: str
+          sample: CBADF7F2-10E3-2643-BAED-7881B6FB38E7
+        partitions:
+          description: The partitions, primary ones first.
+          type: list
+          elements: dict
+          contains:
+            number:
+              description: Number of the partition as Linux counts, logical partitions from 5.
+              type: int
+            start:
+              description: Where it begins.
+              type: int
+            length:
+              description: How long it is.
+              type: int
+            type:
+              description: Its type, a hexadecimal number in an MBR, a GUID in a GPT.
+              type: str
+              sample: C12A7328-F81F-11D2-BA4B-00A0C93EC93B
+            type_name:
+              description: The type in the words of C(sfdisk), where it has any.
+              type: str
+              sample: EFI System
+            kind:
+              description: V(primary), V(extended) or V(logical).
+              type: str
+            name:
+              description: The partition's name in a GPT.
+              type: str
+            uuid:
+              description: What Linux knows as the PARTUUID, a GPT's in capitals as C(sfdisk) has it.
+              type: str
+            bootable:
+              description: The boot flag of an MBR, C(LegacyBIOSBootable) of a GPT.
+              type: bool
+            attributes:
+              description: The attributes in a GPT, in the words of C(sfdisk).
+              type: list
+              elements: str
+        protective_mbr:
+          description:
+            - What stands in the MBR of a disk with a GPT, V(protective), V(missing), or V(hybrid) when it has partitions of its own.
+          type: str
+        mbr_partitions:
+          description: The partitions of a hybrid MBR, with the keys of RV(image.partition_table.partitions).
+          type: list
+          elements: dict
+        usable_start:
+          description: Where the first partition of a GPT may begin.
+          type: int
+        usable_end:
+          description: Where the last partition of a GPT has to end.
+          type: int
+        used_backup:
+          description: Whether the first GPT is damaged, so that its backup was read.
+          type: bool
+        warnings:
+          description: What is wrong with the table, such as a damaged copy, or partitions that overlap or reach beyond the end of the disk.
+          type: list
+          elements: str
     format_specific:
       description: What only this format has, in the words of its specification or of C(qemu-img info).
       type: dict

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import bz2
+import collections
 import csv
 import gzip
 import importlib.util
@@ -20,12 +21,18 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "plugins" / "module_utils"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import build_others  # noqa: E402
 import build_ova  # noqa: E402
+import build_variants  # noqa: E402
+import build_vmdk  # noqa: E402
 from _engine.errors import ImageError  # noqa: E402
 from _engine.formats import registry  # noqa: E402
 from _engine.formats.vhd import layout as vhd  # noqa: E402
 from _engine.formats.vhdx import crc32c  # noqa: E402
 from _engine.formats.vhdx import layout as vhdx  # noqa: E402
+from _engine.formats.vmdk.cowd import CowdExtent  # noqa: E402
+from _engine.formats.vmdk.sesparse import SeSparseExtent  # noqa: E402
+from _engine.formats.vmdk.sparse import SparseExtent  # noqa: E402
 from _engine.packages import tar  # noqa: E402
 from _engine.produce import produce  # noqa: E402
 from _engine.source import Request, open_source  # noqa: E402
@@ -36,6 +43,8 @@ from _engine.storage.sink import Sink  # noqa: E402
 KIB, MIB = 1 << 10, 1 << 20
 DISK = 3 * MIB + 1536
 MAX_CORPUS_FILE = 8 * MIB
+MUTANT = "mutant"
+"""file name of what was damaged"""
 
 
 class Image(t.NamedTuple):
@@ -47,6 +56,8 @@ class Image(t.NamedTuple):
     path: Path
     content: Path | None
     """the raw disk that it holds; None when that is not known"""
+    descriptor: str | None = None
+    """the text that names it as a part of a disk in several files, as MUTANT; None: it is opened by itself"""
 
 
 OURS = {
@@ -59,8 +70,10 @@ OURS = {
     "vdi-dynamic": ("vdi", "dynamic", False, {}),
     "vdi-fixed": ("vdi", "fixed", False, {}),
     "vhd-dynamic": ("vhd", "dynamic", False, {}),
+    "vhd-512k": ("vhd", "dynamic", False, {"block_size": "512K"}),
     "vhd-fixed": ("vhd", "fixed", False, {}),
     "vhdx-dynamic": ("vhdx", "dynamic", False, {"block_size": "1M"}),
+    "vhdx-zero": ("vhdx", "dynamic", False, {"block_size": "1M", "block_state_zero": "on", "log_size": "2M"}),
     "vhdx-fixed": ("vhdx", "fixed", False, {"block_size": "1M"}),
 }
 QEMU = {
@@ -81,6 +94,18 @@ QEMU = {
     "vhd-qemu-fixed": ("vhd", "vpc", ["-o", "subformat=fixed,force_size=on"]),
     "vhdx-qemu": ("vhdx", "vhdx", ["-o", "block_size=1M"]),
     "vhdx-qemu-fixed": ("vhdx", "vhdx", ["-o", "subformat=fixed,block_size=1M"]),
+    "qcow-qemu": ("qcow", "qcow", []),
+    "qed-qemu": ("qed", "qed", []),
+    "qed-qemu-4k": ("qed", "qed", ["-o", "cluster_size=4096,table_size=2"]),
+    "parallels-qemu": ("parallels", "parallels", ["-o", "cluster_size=64k"]),
+    "parallels-qemu-63": ("parallels", "parallels", ["-o", f"cluster_size={63 * 512}"]),
+}
+BUILT = {
+    "bochs": ("bochs", build_others.bochs, {"extent": 64 * KIB}),
+    "bochs-version-1": ("bochs", build_others.bochs, {"version": 1, "seed": 1}),
+    "cloop": ("cloop", build_others.cloop, {}),
+    "cloop-noise": ("cloop", build_others.cloop, {"block": 4 * KIB, "level": 0}),
+    "vdi-old": ("vdi", build_variants.old_vdi, {}),
 }
 
 
@@ -115,6 +140,12 @@ def make_images(folder: Path, family: str | None, qemu_img: str | None, corpus: 
         build_ova.build_ova(folder / "ova", size=8 * MIB)
         build_ova.make_disk(folder / "ova.raw", 8 * MIB)
         images.append(Image("ova", "package", folder / "ova", folder / "ova.raw"))
+    for name, (form, build, wishes) in BUILT.items():
+        if family in (None, form):
+            content = make_disk() if form == "bochs" else make_disk().ljust(-(-DISK // (64 * KIB)) * 64 * KIB, b"\0")
+            (folder / f"{name}.raw").write_bytes(content)
+            (folder / name).write_bytes(build(content, **wishes))
+            images.append(Image(name, form, folder / name, folder / f"{name}.raw"))
     for name, (form, driver, options) in QEMU.items() if qemu_img else ():
         if family in (None, form):
             subprocess.run([qemu_img, "convert", "-f", "raw", "-O", driver, *options, disk, folder / name], check=True)
@@ -124,9 +155,54 @@ def make_images(folder: Path, family: str | None, qemu_img: str | None, corpus: 
         shutil.copy(folder / "qcow2-qemu", with_snapshot)
         subprocess.run([qemu_img, "snapshot", "-c", "before", with_snapshot], check=True)
         images.append(Image("qcow2-qemu-snapshot", "qcow2", with_snapshot, disk))
+    if qemu_img and family in (None, "qcow"):
+        # It writes all of the image and then fails: its last step has no bytes, and the driver takes none.
+        subprocess.run([qemu_img, "convert", "-c", "-f", "raw", "-O", "qcow", disk, folder / "qcow-qemu-c"], check=False)
+        subprocess.run([qemu_img, "compare", "-q", "-f", "raw", "-F", "qcow", disk, folder / "qcow-qemu-c"], check=True)
+        images.append(Image("qcow-qemu-c", "qcow", folder / "qcow-qemu-c", disk))
+    if qemu_img and family in (None, "parallels"):
+        old = build_others.old_parallels((folder / "parallels-qemu").read_bytes(), keep_data_off=False)
+        (folder / "parallels-old").write_bytes(old)
+        images.append(Image("parallels-old", "parallels", folder / "parallels-old", disk))
+    if family in (None, "vhdx"):
+        (folder / "vhdx-dirty").write_bytes(build_variants.dirty_vhdx((folder / "vhdx-dynamic").read_bytes()))
+        images.append(Image("vhdx-dirty", "vhdx", folder / "vhdx-dirty", disk))
+    if family in (None, "vmdk"):
+        images += vmdk_parts(folder)
     if corpus:
         images += corpus_images(folder, family, corpus)
     return [image for image in images if family in (None, image.family)]
+
+
+def vmdk_parts(folder: Path) -> list[Image]:
+    """Data files of ESX, by themselves and through a descriptor, and one part of a disk in two sparse files."""
+    disk = make_disk().ljust(DISK // 65536 * 65536 + 65536, b"\0")
+    sectors = len(disk) // build_vmdk.SECTOR
+
+    def grains(size: int) -> dict[int, bytes]:
+        cut = {number: disk[number * size : (number + 1) * size] for number in range(len(disk) // size)}
+        return {number: data for number, data in cut.items() if data.strip(b"\0")}
+
+    geometry = (1, 1, sectors)
+    every = {number: disk[number * 4096 : (number + 1) * 4096] for number in range(len(disk) // 4096)}
+    files = {
+        "vmdk-cowd-root": (build_vmdk.cowd(sectors, grains(512), geometry=geometry), None),
+        "vmdk-cowd": (build_vmdk.cowd(sectors, grains(512), seed=1), "VMFSSPARSE"),
+        "vmdk-cowd-64k": (build_vmdk.cowd(sectors, grains(65536), grain=128), "VMFSSPARSE"),
+        "vmdk-sesparse-full": (build_vmdk.sesparse(sectors, every), None),
+        "vmdk-sesparse": (build_vmdk.sesparse(sectors, {**dict.fromkeys(range(40, 60), build_vmdk.UNMAPPED), **grains(4096)}, seed=1), "SESPARSE"),
+    }
+    convert(folder / "disk.raw", folder / "vmdk-part", "vmdk", "monolithicSparse")
+    files["vmdk-part"] = (bytearray((folder / "vmdk-part").read_bytes()), "SPARSE")
+    images = []
+    for name, (data, kind) in files.items():
+        (folder / name).write_bytes(data)
+        content = DISK // build_vmdk.SECTOR if kind == "SPARSE" else sectors
+        (folder / f"{name}.raw").write_bytes(disk[: content * build_vmdk.SECTOR])
+        create_type = {"VMFSSPARSE": "vmfsSparse", "SESPARSE": "seSparse"}.get(kind, "twoGbMaxExtentSparse")
+        text = build_vmdk.descriptor(create_type, [f'RW {content} {kind} "{MUTANT}"']) if kind else None
+        images.append(Image(name, "vmdk", folder / name, folder / f"{name}.raw", text))
+    return images
 
 
 def corpus_images(folder: Path, family: str | None, corpus: Path) -> list[Image]:
@@ -138,7 +214,7 @@ def corpus_images(folder: Path, family: str | None, corpus: Path) -> list[Image]
     with open(corpus / "MANIFEST.tsv", newline="") as file:
         rows = [row for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE) if row["role"] == "primary"]
     for row in rows:
-        form = row["format"] if row["format"] in registry.FORMATS else None
+        form = registry.canonical(row["format"]) if registry.canonical(row["format"]) in registry.FORMATS else None
         if form and family in (None, form) and (corpus / row["file"]).exists() and int(row["image_bytes"]) <= MAX_CORPUS_FILE:
             path = tool.materialize(row["case"], str(folder / "corpus" / row["case"]))
             images.append(Image(row["case"], form, Path(path), None))
@@ -210,10 +286,14 @@ def structures(image: Image) -> list[tuple[int, int]]:
             return [(member.offset - tar.BLOCK, tar.BLOCK + min(member.size, 4 * KIB)) for member in tar.read_index(storage)]
         if image.family == "stream":
             return [(0, 64), (max(0, storage.size - 64), min(64, storage.size)), (storage.size // 2, 64)]
-        reader = registry.open_reader(image.family, recorder)
-        reader.describe()
-        for _extent in reader.extents():
-            pass
+        if image.descriptor:
+            kind = next(word for word in image.descriptor.split() if word in ("VMFSSPARSE", "SESPARSE", "SPARSE"))
+            part = {"VMFSSPARSE": CowdExtent, "SESPARSE": SeSparseExtent, "SPARSE": SparseExtent}[kind](recorder)
+            collections.deque(part.extents(0, part.size), maxlen=0)
+        else:
+            reader = registry.open_reader(image.family, recorder)
+            reader.describe()
+            collections.deque(reader.extents(), maxlen=0)
     except ImageError:
         pass  # a case of the corpus that is bad already
     finally:
@@ -349,6 +429,7 @@ def _reseal(image: Image, data: bytearray, before: bytes) -> list[str]:
     elif image.family == "vhdx":
         places = [(offset, 4096, crc32c.seal) for offset in vhdx.HEADER_OFFSETS]
         places += [(offset, vhdx.REGION_TABLE_SIZE, crc32c.seal) for offset in vhdx.REGION_TABLE_OFFSETS]
+        places += [(offset, length, crc32c.seal) for offset, length in build_variants.log_entries(bytes(data))]
     elif image.family == "package":
         places = [(offset, tar.BLOCK, _seal_tar) for offset in range(0, len(data) - tar.BLOCK, tar.BLOCK) if data[offset + 257 : offset + 262] == b"ustar"]
     repaired = []

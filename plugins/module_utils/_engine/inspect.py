@@ -10,10 +10,13 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from .errors import ImageError
+from .formats.base import Reader
 from .formats.detect import Detection
 from .formats.registry import lookup
 from .source import Source
 from .transfer.convert import survey
+from .volumes.partitions import read_partition_table
 
 
 def describe(source: Source, *, check: bool = False) -> dict[str, t.Any]:
@@ -26,6 +29,8 @@ def describe(source: Source, *, check: bool = False) -> dict[str, t.Any]:
     info = reader.describe()
     backing = next((reference for reference in info.references if reference.role in ("backing", "parent")), None)
     reason = reader.unreadable_reason()
+    warnings = [*info.warnings, *source.detection.notes]
+    partition_table = _partition_table(reader, warnings) if reason is None else None
     result: dict[str, t.Any] = {
         "format": info.format,
         "subformat": info.subformat,
@@ -42,7 +47,8 @@ def describe(source: Source, *, check: bool = False) -> dict[str, t.Any]:
         "snapshots": info.snapshots,
         "format_specific": info.format_specific,
         "writer": info.writer,
-        "warnings": [*info.warnings, *source.detection.notes],
+        "partition_table": partition_table,
+        "warnings": warnings,
         "readable": reason is None,
         "unreadable_reason": reason,
         "layers": source.layers,
@@ -55,6 +61,16 @@ def describe(source: Source, *, check: bool = False) -> dict[str, t.Any]:
         if not found.corruptions:
             result["allocation"] = dataclasses.asdict(survey(reader))
     return result
+
+
+def _partition_table(reader: Reader, warnings: list[str]) -> dict[str, t.Any] | None:
+    """The partition table. Damage of the image where it lies does not keep the image from being described."""
+    try:
+        table = read_partition_table(reader)
+    except ImageError as error:
+        warnings.append(f"the partition table cannot be read: {error}")
+        return None
+    return dataclasses.asdict(table) if table else None
 
 
 def describe_detection(found: Detection) -> dict[str, t.Any]:

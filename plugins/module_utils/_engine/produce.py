@@ -7,11 +7,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import typing as t
 
-from .errors import CorruptImage, InvalidImage, SpaceError, UnsupportedImage, from_os_error
+from .errors import CorruptImage, InvalidImage, SpaceError, UnsafeReference, UnsupportedImage, from_os_error, printable
 from .formats.base import Reader, Target
 from .formats.detect import detect
 from .formats.registry import create_writer, open_reader
@@ -64,12 +65,17 @@ def produce(
     target: Target,
     sink: Sink,
     *,
+    base_folder: str | None = None,
     verify_content: bool = False,
     progress: Progress = silent,
     threads: int | None = None,
 ) -> Produced:
     """Write ``source`` as ``target`` into ``sink``, then open the result again and check it. The caller commits the sink.
 
+    With the creation option ``backing_file`` the result holds only what that image does not have. Its name is relative
+    to the folder of ``sink.name``, as in every tool that reads the result.
+
+    :param base_folder: the folder in which the target's backing file, and all that it names itself, have to lie
     :param verify_content: compare every guest byte of the result with the source, too
     :raises UnsupportedImage: the content cannot be read, or the target cannot hold it
     :raises SpaceError: the file system has no room
@@ -77,12 +83,30 @@ def produce(
     """
     reader = source.reader
     found = require_possible(source, target, os.path.dirname(os.path.abspath(sink.name)))
-    writer = create_writer(target, sink, reader.virtual_size)
-    written = convert(reader, writer, found=found, progress=progress, threads=threads)
-    produced = Produced(writer.virtual_size, written)
-    produced.checks.append(f"all {reader.format} structures of the source lie inside the file")
-    _verify(source, target, sink, produced, verify_content, progress)
+    with contextlib.ExitStack() as stack:
+        base = _open_base(target, sink, base_folder, stack)
+        writer = create_writer(target, sink, reader.virtual_size)
+        written = convert(reader, writer, base=base, found=found, progress=progress, threads=threads)
+        produced = Produced(writer.virtual_size, written)
+        produced.checks.append(f"all {reader.format} structures of the source lie inside the file")
+        _verify(source, target, sink, produced, verify_content, progress, base_folder)
     return produced
+
+
+def _open_base(target: Target, sink: Sink, folder: str | None, stack: contextlib.ExitStack) -> Reader | None:
+    """The image that is to show through the result, or None."""
+    name = target.options.get("backing_file")
+    if not name:
+        return None
+    if folder is None:
+        raise UnsafeReference(f"the backing file '{printable(name)}' may not be read", path=sink.name, hint="Allow its folder with the option references")
+    from .formats.chain import open_backing
+
+    image = sink.reopen()
+    stack.callback(image.close)
+    base = open_backing(name, target.options["backing_fmt"], image, folder)
+    stack.callback(base.close)
+    return base
 
 
 def require_possible(source: Source, target: Target, folder: str) -> Survey:
@@ -114,28 +138,39 @@ def _require_space(reader: Reader, target: Target, folder: str, found: Survey) -
     """Refuse what certainly does not fit into a folder's file system.
 
     Certain is only what an image format's own tables call data: a raw file's bytes may be zeros, which are left out,
-    and how far compression shrinks is not known. Both meet a full disk while writing, and leave nothing behind.
+    how far compression shrinks is not known, nor what a backing file has already. All these meet a full disk while writing, and leave nothing behind.
 
     :raises SpaceError: fewer bytes are free than have to be written
     """
-    if reader.format in ("raw", "iso") or target.compress:
+    preallocated = target.options.get("preallocation") in ("falloc", "full")
+    if not preallocated and (reader.format in ("raw", "iso") or target.compress or target.options.get("backing_file")):
         return
     try:
         room = os.statvfs(folder)
     except OSError as error:
         raise from_os_error(error, folder, "look at the file system") from error
     free = room.f_bavail * room.f_frsize
-    if found.content > free:
-        raise SpaceError(
-            f"the result needs {found.content} bytes, the file system has {free} free", path=folder, hint="Free some space or choose another folder"
-        )
+    needed = reader.virtual_size if preallocated else found.content
+    if needed > free:
+        raise SpaceError(f"the result needs {needed} bytes, the file system has {free} free", path=folder, hint="Free some space or choose another folder")
 
 
-def _verify(source: Source, target: Target, sink: Sink, produced: Produced, verify_content: bool, progress: Progress) -> None:
-    storage = sink.reopen()
-    try:
+def _verify(source: Source, target: Target, sink: Sink, produced: Produced, verify_content: bool, progress: Progress, base_folder: str | None) -> None:
+    with contextlib.ExitStack() as stack:
+        storage = sink.reopen()
+        stack.callback(storage.close)
         _refuse_nested(source, target, detect(storage))
         result = open_reader(target.format, storage)
+        if sink.others:
+            from .formats.companions import open_written
+
+            open_written(result, sink)
+            stack.callback(result.close)
+        elif base_folder is not None and result.references():
+            from .formats.chain import follow
+
+            follow(result, storage, base_folder)
+            stack.callback(result.close)
         survey(result)
         if result.virtual_size != produced.virtual_size:
             raise CorruptImage(f"the result shows {result.virtual_size} bytes instead of {produced.virtual_size}", path=sink.name)
@@ -145,8 +180,6 @@ def _verify(source: Source, target: Target, sink: Sink, produced: Produced, veri
             if difference is not None:
                 raise CorruptImage(f"the result is not what was to be written: {difference.reason}", path=sink.name)
             produced.checks.append(f"all {source.reader.virtual_size} bytes that the guest sees are the same as in the source")
-    finally:
-        storage.close()
 
 
 def _refuse_nested(source: Source, target: Target, found: t.Any) -> None:

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import typing as t
@@ -15,6 +16,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .._engine.errors import ImageError, UnsupportedImage
 from .._engine.formats.base import Reader, Target
+from .._engine.formats.companions import open_present, planned
 from .._engine.formats.registry import target
 from .._engine.inspect import describe
 from .._engine.openstack.upload import upload_facts
@@ -93,6 +95,7 @@ def _convert(module: AnsibleModule, dest: Destination, wanted: Target) -> Result
         if reason is None:
             result["checks"] = [*checks, f"all {source.reader.virtual_size} bytes that the guest sees are the same as in the source"]
             return {**result, "msg": "dest has this content, format and variant already", "image": before}
+        dest.plan(planned(wanted, dest.path, source.reader.virtual_size), [*_files(source), *dest.depends_on])
         if module.check_mode:
             require_possible(source, wanted, os.path.dirname(os.path.abspath(dest.path)))
             image: dict[str, t.Any] = {"format": wanted.format, "subformat": wanted.subformat, "virtual_size": source.reader.virtual_size}
@@ -143,10 +146,24 @@ def _reason_to_write(module: AnsibleModule, source: Source, dest: Destination, w
         return {"readable": False, "unreadable_reason": str(error)}, f"dest cannot be kept: {error.message}"
 
 
-def _open_dest(path: str, wanted: Target) -> Source:
-    """What is at dest. Raw has no mark of its own: what is no other image format is taken for it."""
+@contextlib.contextmanager
+def _open_dest(path: str, wanted: Target) -> t.Iterator[Source]:
+    """What is at dest, with its further files. Raw has no mark of its own: what is no other image format is taken for it."""
     as_raw = wanted.format == "raw" and detect_path(path).best.reader in (None, "raw")
-    return open_source(Request(path, src_format="raw" if as_raw else None))
+    with open_source(Request(path, src_format="raw" if as_raw else None)) as found:
+        open_present(found.reader)
+        try:
+            yield found
+        finally:
+            found.reader.close()
+
+
+def _files(source: Source) -> list[str]:
+    """The files that an image is read from."""
+    if source.package is None:
+        return [source.path]
+    folder = source.path if os.path.isdir(source.path) else os.path.dirname(source.path)
+    return [source.path, *(os.path.join(folder, name) for name in source.package.contents())]
 
 
 def _describe_dest(path: str, wanted: Target) -> dict[str, t.Any]:
@@ -166,17 +183,45 @@ def _difference(image: dict[str, t.Any], wanted: Target, given: dict[str, t.Any]
         return f"dest is {'' if image['compressed'] else 'not '}compressed"
     for option, want in given.items():
         have = _OPTIONS[option](image)
-        if _plain(want) != _plain(have):
+        if want != "undefined" and have is not CANNOT_TELL and _plain(want) != _plain(have):
             return f"dest has {option} {have}, {want} wanted"
     return None
 
 
+CANNOT_TELL = object()
+"""What an image does not show"""
+
+
+def _zeroed_grain(image: dict[str, t.Any]) -> t.Any:
+    version = image["format_specific"].get("version")
+    return CANNOT_TELL if version is None else "on" if version == 2 else "off"
+
+
+def _preallocation(image: dict[str, t.Any]) -> t.Any:
+    """A raw file with holes is not preallocated; one without may be, or be full of data."""
+    return "off" if image["format"] == "raw" and image["actual_size"] < image["file_size"] else CANNOT_TELL
+
+
+def _backing(image: dict[str, t.Any]) -> dict[str, t.Any]:
+    return next((reference for reference in image["references"] if reference["role"] == "backing"), {})
+
+
 _OPTIONS: dict[str, t.Callable[[dict[str, t.Any]], t.Any]] = {
     "adapter_type": lambda image: image["format_specific"].get("adapter_type"),
+    "backing_file": lambda image: _backing(image).get("name", ""),
+    "backing_fmt": lambda image: _backing(image).get("format", ""),
     "block_size": lambda image: image["cluster_size"],
     "cluster_size": lambda image: image["cluster_size"],
+    "compat6": lambda image: "on" if image["format_specific"].get("hw_version") == "6" else "off",
     "compat": lambda image: image["format_specific"].get("compat"),
+    "compression_type": lambda image: image["format_specific"].get("compression_type"),
+    "extended_l2": lambda image: "on" if image["format_specific"].get("extended_l2") else "off",
     "hwversion": lambda image: image["format_specific"].get("hw_version"),
+    "lazy_refcounts": lambda image: "on" if image["format_specific"].get("lazy_refcounts") else "off",
+    "preallocation": _preallocation,
+    "refcount_bits": lambda image: image["format_specific"].get("refcount_bits"),
+    "toolsversion": lambda image: image["format_specific"].get("tools_version"),
+    "zeroed_grain": _zeroed_grain,
 }
 """Where an image's description shows what a creation option has set"""
 

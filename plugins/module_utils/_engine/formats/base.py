@@ -220,6 +220,8 @@ class Target:
     compress: bool = False
     options: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     """creation options, qemu-img's ``-o`` names and values, with defaults filled in"""
+    compressor: str = "zlib"
+    """what deflates; see deflate.py. Only zlib's bytes are the same on every node"""
 
 
 class Writer(abc.ABC):
@@ -255,6 +257,16 @@ class Writer(abc.ABC):
         :param start: guest offset in bytes, a multiple of ``unit``, above all written before
         :param data: bytes-like of whole units; or what :meth:`encode` returned for one unit
         """
+
+    def write_zeros(self, start: int, length: int) -> None:
+        """Have a guest range read as zeros though the image below has something else there.
+
+        Only of use to a writer whose image names a backing file.
+
+        :param start: guest offset in bytes, a multiple of ``unit``, above all written before
+        :param length: bytes; whole units, but for the disk's last
+        """
+        raise UnsupportedImage(f"{self.target.format} images are written without a backing file")
 
     @abc.abstractmethod
     def finish(self) -> None:

@@ -10,6 +10,7 @@ Without that folder nothing here is called, and an image that names other files 
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 from ..errors import AccessError, AmbiguousImage, CorruptImage, ImageError, LimitExceeded, UnsafeReference, printable
@@ -49,6 +50,56 @@ def follow(reader: Reader, storage: Storage, path: str) -> None:
         raise
     finally:
         folder.close()
+
+
+def open_backing(name: str, form: str, image: Storage, path: str) -> Reader:
+    """Open what an image that is being written is to name as its backing file. ``reader.close()`` closes all files.
+
+    :param name: as it is to be stored; relative to where the image is to lie
+    :param form: the format that is to be declared for it
+    :param image: the image; its name is the path that it will get
+    :param path: the folder in which the file, and all that it names, have to lie
+    :raises CorruptImage: the image would take the place of a file that it needs
+    :raises ImageError: as :func:`follow`
+    """
+    folder = Folder(path)
+    opened: list[Storage] = []
+    try:
+        reader = Files(folder, image, folder.place_of(image.name), 0, set(), opened).image([name], form)
+        reader.followed = tuple(opened[1:])
+        for storage in opened:
+            _require_another(storage, image.name)
+        _require_found(name, opened[0], image.name)
+    except BaseException:
+        for storage in opened:
+            storage.close()
+        raise
+    finally:
+        folder.close()
+    return reader
+
+
+def _require_another(storage: Storage, image: str) -> None:
+    if _same_file(storage.name, image):
+        raise CorruptImage("the image would take the place of its own backing file: a loop", path=storage.name, hint="Write it under another name")
+
+
+def _same_file(first: str, second: str) -> bool:
+    try:
+        return os.path.samefile(first, second)
+    except OSError:  # one is not there
+        return False
+
+
+def _require_found(name: str, storage: Storage, image: str) -> None:
+    """Other programs start at the image's folder, which need not lie in the one that the caller allows."""
+    path = os.path.join(os.path.dirname(os.path.abspath(image)), name)
+    if not _same_file(path, storage.name):
+        raise UnsafeReference(
+            f"'{printable(name)}' in an image there would mean '{printable(path)}', which is not the file that was read",
+            path=image,
+            hint="Write the image into the folder that may be read, or below it",
+        )
 
 
 class Files:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from ..codecs import compressor as find_compressor
 from ..errors import UnsupportedImage
 from ..storage.base import Storage
 from .base import Reader, Target, Writer
@@ -44,23 +45,58 @@ class Format:
     always_compressed: tuple[str, ...] = ()
     options: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     """creation options (qemu-img's names) and their defaults"""
+    implied: t.Mapping[tuple[str, str], str] = dataclasses.field(default_factory=dict)
+    """option and value → the subformat that they ask for, where none is given"""
 
 
 FORMATS = {
     form.name: form
     for form in (
-        Format("raw", ".raw", "raw"),
-        Format("qcow2", ".qcow2", "qcow2", compress=(None,), options={"compat": "1.1", "cluster_size": "65536"}),
+        Format("raw", ".raw", "raw", options={"preallocation": "off"}),
+        Format(
+            "qcow2",
+            ".qcow2",
+            "qcow2",
+            compress=(None,),
+            options={
+                "compat": "1.1",
+                "cluster_size": "65536",
+                "compression_type": "zlib",
+                "refcount_bits": "16",
+                "extended_l2": "off",
+                "lazy_refcounts": "off",
+                "preallocation": "off",
+                "backing_file": "",
+                "backing_fmt": "",
+            },
+        ),
         Format(
             "vmdk",
             ".vmdk",
             "vmdk",
-            subformats=("monolithicSparse", "streamOptimized"),
+            subformats=("monolithicSparse", "streamOptimized", "monolithicFlat", "twoGbMaxExtentSparse", "twoGbMaxExtentFlat"),
             always_compressed=("streamOptimized",),
-            options={"adapter_type": "lsilogic", "hwversion": "7"},
+            options={"adapter_type": "lsilogic", "hwversion": "undefined", "compat6": "off", "toolsversion": "undefined", "zeroed_grain": "off"},
         ),
-        Format("vdi", ".vdi", "vdi", "a VDI image", ((64, b"\x7f\x10\xda\xbe"),), subformats=("dynamic", "fixed")),
-        Format("vhd", ".vhd", "vhd", "a dynamic VHD image", ((0, b"conectix"),), subformats=("dynamic", "fixed")),
+        Format(
+            "vdi",
+            ".vdi",
+            "vdi",
+            "a VDI image",
+            ((64, b"\x7f\x10\xda\xbe"),),
+            subformats=("dynamic", "fixed"),
+            options={"static": "off"},
+            implied={("static", "on"): "fixed"},
+        ),
+        Format(
+            "vhd",
+            ".vhd",
+            "vhd",
+            "a dynamic VHD image",
+            ((0, b"conectix"),),
+            subformats=("dynamic", "fixed"),
+            options={"force_size": "on", "block_size": "2M"},
+        ),
         Format(
             "vhdx",
             ".vhdx",
@@ -68,13 +104,26 @@ FORMATS = {
             "a VHDX image",
             ((0, b"vhdxfile"),),
             subformats=("dynamic", "fixed"),
-            options={"block_size": "0"},
+            options={"block_size": "0", "log_size": "1M", "block_state_zero": "off", "logical_sector_size": "512"},
         ),
         Format("iso", ".iso", "iso"),
+        Format("qcow", ".qcow", description="a qcow (version 1) image", writable=False),
+        Format("qed", ".qed", description="a QED image", signatures=((0, b"QED\0"),), writable=False),
+        Format(
+            "parallels",
+            ".hds",
+            description="a Parallels image",
+            signatures=((0, b"WithoutFreeSpace"), (0, b"WithouFreSpacExt")),
+            writable=False,
+        ),
+        Format("bochs", ".img", description="a Bochs image", signatures=((0, b"Bochs Virtual HD Image"),), writable=False),
+        Format("cloop", ".cloop", description="a cloop image", signatures=((0, b"#!/bin/sh\n#V2.0 Format\n"),), writable=False),
+        Format("luks", ".luks", writable=False),
+        Format("dmg", ".dmg", writable=False),
     )
 }
 
-ALIASES = {"vpc": "vhd", "img": "raw", "qcow3": "qcow2", "iso9660": "iso", "avhdx": "vhdx", "avhd": "vhd"}
+ALIASES = {"vpc": "vhd", "img": "raw", "qcow3": "qcow2", "iso9660": "iso", "avhdx": "vhdx", "avhd": "vhd", "qcow1": "qcow"}
 
 
 def canonical(name: str) -> str:
@@ -91,13 +140,14 @@ def lookup(name: str) -> Format:
     return form
 
 
-def target(name: str, subformat: str | None = None, compress: bool = False, options: t.Mapping[str, str] | None = None) -> Target:
+def target(name: str, subformat: str | None = None, compress: bool = False, options: t.Mapping[str, str] | None = None, compressor: str = "zlib") -> Target:
     """What to write, checked and with the defaults filled in.
 
     :param name: format, or an alias of it
     :param subformat: variant; the format's default when None
     :param compress: store the content compressed
     :param options: creation options, name → value
+    :param compressor: what deflates; see deflate.py
     :raises UnsupportedImage: the format, variant or option does not exist or cannot be written
     """
     form = lookup(name)
@@ -106,6 +156,8 @@ def target(name: str, subformat: str | None = None, compress: bool = False, opti
             f"{form.name} images are read, not written; choose one of {', '.join(sorted(known.name for known in FORMATS.values() if known.writable))}"
         )
     known = {sub.lower(): sub for sub in form.subformats}
+    if subformat is None:
+        subformat = next((implied for asked, implied in form.implied.items() if asked in dict(options or {}).items()), None)
     if subformat is None:
         chosen = form.subformats[0] if form.subformats else None
     elif subformat.lower() in known:
@@ -120,7 +172,46 @@ def target(name: str, subformat: str | None = None, compress: bool = False, opti
     unknown = sorted(set(given) - set(form.options))
     if unknown:
         raise UnsupportedImage(f"{form.name} has no option {', '.join(unknown)} (it has: {', '.join(sorted(form.options)) or 'none'})")
-    return Target(form.name, chosen, compress, {**form.options, **given})
+    wanted = Target(form.name, chosen, compress, {**form.options, **given}, compressor)
+    _check_options(wanted)
+    _check_compressor(wanted)
+    return wanted
+
+
+def _check_compressor(wanted: Target) -> None:
+    """:raises UnsupportedImage: there is nothing for the compressor to do, or it is not there"""
+    if wanted.compressor != "zlib":
+        if not wanted.compress or wanted.options.get("compression_type", "zlib") != "zlib":
+            raise UnsupportedImage(f"the compressor {wanted.compressor} has nothing to do where nothing is deflated")
+        find_compressor(wanted.compressor, 6, 15)
+
+
+def _check_options(wanted: Target) -> None:
+    """:raises UnsupportedImage: an option has a value that is not possible; told before the source is opened"""
+    if wanted.format == "qcow2":
+        from .qcow2.options import read_options
+
+        read_options(wanted)
+    elif wanted.format == "vmdk":
+        from .vmdk.descriptor import Options
+
+        Options.of(wanted)
+    elif wanted.format == "raw":
+        from .raw import preallocation
+
+        preallocation(wanted)
+    elif wanted.format == "vdi":
+        from .vdi.writer import check_options
+
+        check_options(wanted)
+    elif wanted.format == "vhd":
+        from .vhd.options import Options as VhdOptions
+
+        VhdOptions.of(wanted)
+    elif wanted.format == "vhdx":
+        from .vhdx.options import Options as VhdxOptions
+
+        VhdxOptions.of(wanted)
 
 
 def open_reader(name: str, storage: Storage) -> Reader:
@@ -154,6 +245,34 @@ def open_reader(name: str, storage: Storage) -> Reader:
         from .vhdx.reader import VhdxReader
 
         return VhdxReader(storage)
+    if form == "dmg":
+        from .dmg.reader import DmgReader
+
+        return DmgReader(storage)
+    if form == "luks":
+        from .luks.reader import LuksReader
+
+        return LuksReader(storage)
+    if form == "qcow":
+        from .qcow.reader import QcowReader
+
+        return QcowReader(storage)
+    if form == "qed":
+        from .qed.reader import QedReader
+
+        return QedReader(storage)
+    if form == "parallels":
+        from .parallels.reader import ParallelsReader
+
+        return ParallelsReader(storage)
+    if form == "bochs":
+        from .bochs.reader import BochsReader
+
+        return BochsReader(storage)
+    if form == "cloop":
+        from .cloop.reader import CloopReader
+
+        return CloopReader(storage)
     from .iso import IsoReader
 
     return IsoReader(storage)
@@ -165,17 +284,21 @@ def create_writer(wanted: Target, sink: Sink, virtual_size: int) -> Writer:
     :raises UnsupportedImage: the format cannot hold such a disk
     """
     if wanted.format == "qcow2":
-        from .qcow2.writer import CompressedQcow2Writer, Qcow2Writer
+        from .qcow2.writer import create
 
-        return (CompressedQcow2Writer if wanted.compress else Qcow2Writer)(sink, virtual_size, wanted)
+        return create(sink, virtual_size, wanted)
     if wanted.format == "vmdk":
         if wanted.subformat == "streamOptimized":
             from .vmdk.stream_writer import StreamOptimizedWriter
 
             return StreamOptimizedWriter(sink, virtual_size, wanted)
-        from .vmdk.sparse_writer import SparseWriter
+        if wanted.subformat == "monolithicSparse":
+            from .vmdk.sparse_writer import SparseWriter
 
-        return SparseWriter(sink, virtual_size, wanted)
+            return SparseWriter(sink, virtual_size, wanted)
+        from .vmdk import split_writer
+
+        return split_writer.create(sink, virtual_size, wanted)
     if wanted.format == "vdi":
         from .vdi.writer import VdiWriter
 

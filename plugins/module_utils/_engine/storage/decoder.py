@@ -15,11 +15,12 @@ from __future__ import annotations
 import bz2
 import lzma
 import typing as t
-import zlib
 
-from ..codecs import zstd_decompressor
+from .. import deflate
 from ..errors import CorruptImage, LimitExceeded, UnsupportedImage
 from ..limits import KIB, MAX_DECODER_MEMORY
+from ..zstd.frame import ZstdError, ZstdLimit, ZstdUnsupported
+from ..zstd.provider import Decompressor
 from .base import Storage
 
 MAGIC = {"gzip": b"\x1f\x8b", "xz": b"\xfd7zXZ\0", "bzip2": b"BZh", "zstd": b""}
@@ -44,7 +45,7 @@ class Decoder:
 
     :param source: the compressed bytes
     :param codec: a key of MAGIC
-    :raises UnsupportedImage: this Python cannot do the codec
+    :raises UnsupportedImage: there is no such codec
     """
 
     def __init__(self, source: Storage, codec: str) -> None:
@@ -52,7 +53,7 @@ class Decoder:
             raise UnsupportedImage(f"{codec} compression is not supported", path=source.name, hint="Decompress the file first")
         self._source = source
         self._codec = codec
-        self._new_stream, self._failures = _factory(codec, source.name)
+        self._new_stream, self._failures = _factory(codec)
         self._stream: t.Any = None
         self._input = _FIRST_INPUT
         self.offset = 0
@@ -63,6 +64,7 @@ class Decoder:
 
         :raises CorruptImage: truncated, damaged, or something else behind a stream
         :raises LimitExceeded: the stream wants a larger window than is allowed
+        :raises UnsupportedImage: the stream needs a dictionary
         """
         parts: list[bytes] = []
         missing = length
@@ -84,8 +86,10 @@ class Decoder:
         try:
             out: bytes = stream.decompress(data, most)
         except self._failures as error:
-            if "emory" in str(error):  # liblzma: "Memory usage limit exceeded"
+            if isinstance(error, ZstdLimit) or "emory" in str(error):  # liblzma: "Memory usage limit exceeded"
                 raise self._limit() from error
+            if isinstance(error, ZstdUnsupported):
+                raise UnsupportedImage(str(error), path=self._source.name, offset=self.offset, hint="Decompress the file first") from error
             raise self._corrupt(f"damaged {self._codec} data ({error})") from error
         except MemoryError as error:
             raise self._limit() from error
@@ -160,7 +164,7 @@ class Gunzip:
     """zlib's decoder of one gzip member, with the interface that bz2, lzma and zstd have. And it can be copied."""
 
     def __init__(self, decoder: t.Any = None, needs_input: bool = True) -> None:
-        self._decoder = decoder or zlib.decompressobj(31)  # 31: header, CRC and length are zlib's business
+        self._decoder = decoder or deflate.fastest().decompressobj(31)  # 31: header, CRC and length are zlib's business
         self.needs_input = needs_input
 
     @property
@@ -187,16 +191,15 @@ class Gunzip:
         return Gunzip(self._decoder.copy(), self.needs_input or self.backlog > 0)
 
 
-def _factory(codec: str, path: str) -> tuple[t.Callable[[], t.Any], tuple[type[Exception], ...]]:
+def _factory(codec: str) -> tuple[t.Callable[[], t.Any], tuple[type[Exception], ...]]:
     """What makes the decoder of one stream, and the exceptions it raises for bad data."""
     if codec == "gzip":
-        return Gunzip, (zlib.error,)
+        return Gunzip, (deflate.fastest().error,)
     if codec == "bzip2":
         return bz2.BZ2Decompressor, (OSError, ValueError)
     if codec == "xz":
         return lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, MAX_DECODER_MEMORY), (lzma.LZMAError,)
-    make, failure = zstd_decompressor(path)  # refuses windows above 128 MiB by itself
-    return make, (failure,)
+    return Decompressor, (ZstdError,)
 
 
 def _gzip_header_ends(header: bytes) -> bool:

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""The file that a result is written to: complete under its name, or not there at all."""
+"""The file, or files, that a result is written to: complete under its name, or not there at all."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ import errno
 import fcntl
 import glob
 import os
+import resource
 import secrets
 import stat
 import typing as t
 
-from ..errors import AccessError, from_os_error
-from .base import Storage
+from ..errors import AccessError, LimitExceeded, from_os_error
 from .file import FileStorage
+from .kept import Kept, alone, mark
 
 _SUFFIX = ".part"
+_DESCRIPTORS = 3
+"""a further file needs so many: written, read again, and the old one kept meanwhile"""
+_OTHER_DESCRIPTORS = 64
 
 
 class Sink:
@@ -30,17 +34,26 @@ class Sink:
     sparse); a killed process leaves nothing. Where the file system cannot do nameless files, a locked
     ``.<name>.<random>.part`` is used, and the next run on the same destination removes what a killed one left.
 
+    A result may need further files (:meth:`beside`). They are committed and thrown away with the first one, which is the
+    one that names them and therefore the last to be put in place.
+
     Use as a context manager: leaving the block without :meth:`commit` throws the bytes away.
 
     :param path: the destination; its folder must exist
-    :param mode: permission bits of the new file until somebody sets others
+    :param mode: permission bits of the new files until somebody sets others
+    :param replaces: names of the further files that the present result at ``path`` has
+    :param force: any regular file may be replaced by a further file
     :raises AccessError: the folder is missing or cannot be written, or ``path`` is there and no regular file
     """
 
-    def __init__(self, path: str | os.PathLike[str], mode: int = 0o600) -> None:
+    def __init__(self, path: str | os.PathLike[str], mode: int = 0o600, *, replaces: t.Collection[str] = (), force: bool = False) -> None:
         self.name = os.fspath(path)
         self._folder = os.path.dirname(self.name) or "."
         self._mode = mode
+        self._replaces = replaces
+        self._force = force
+        self.others: dict[str, Sink] = {}
+        """the further files by name"""
         self._part: str | None = None
         self._fd = -1
         self.size = 0
@@ -81,6 +94,34 @@ class Sink:
         except OSError as error:
             self.discard()
             raise from_os_error(error, self._folder, "write in the folder") from error
+
+    def reserve(self, count: int) -> None:
+        """Make sure that this process may have ``count`` further files open, before anything is written to the first one.
+
+        :raises LimitExceeded: it may not
+        """
+        needed = count * _DESCRIPTORS + _OTHER_DESCRIPTORS
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft != resource.RLIM_INFINITY and soft < needed:
+            if hard != resource.RLIM_INFINITY and hard < needed:
+                raise LimitExceeded(
+                    f"the result has {count} files, and this process may have {hard} open; it needs {needed}",
+                    path=self.name,
+                    hint="Raise the limit (ulimit -n), or choose a variant of the format in one file",
+                )
+            with contextlib.suppress(OSError, ValueError):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+    def beside(self, name: str) -> Sink:
+        """A further file of the result, in the same folder.
+
+        :param name: the file's own name
+        :raises AccessError: something of that name is there and does not belong to the present result
+        """
+        path = os.path.join(os.path.dirname(self.name), name)
+        require_free(path, self._replaces, self._force)
+        found = self.others[name] = Sink(path, self._mode)
+        return found
 
     def __enter__(self) -> Sink:
         return self
@@ -128,7 +169,7 @@ class Sink:
     def fileno(self) -> int:
         return self._fd
 
-    def reopen(self) -> Storage:
+    def reopen(self) -> FileStorage:
         """The bytes written so far as a storage, for verification before they get the name."""
         return FileStorage(self.name, descriptor=self._fd)
 
@@ -142,27 +183,73 @@ class Sink:
     def commit(self, move: t.Callable[[str, str], object] = os.replace) -> None:
         """Give the whole file its name, replacing what had it.
 
+        Several files cannot take their names in one step. The old result is first replaced by a mark that is no disk
+        image, then the further files take their names, then the first one. When that fails, everything is put back. A
+        process that is killed in between leaves the mark, with some of the further files new and others old: nothing
+        that could be taken for a disk. The mark tells the next run that these files are its own. Files of the old
+        result that the new one does not have are left to the caller.
+
         :param move: how a file beside the destination (first argument) takes its name (second argument)
         """
-        self.sync()
+        files = [*self.others.values(), self]
+        for file in files:
+            file.sync()
         try:
-            if self._part is None:
-                self._part = _part_name(self.name)
-                folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                try:
-                    # A folder descriptor makes Python call linkat(), which follows /proc's link to the nameless file.
-                    os.link(f"/proc/self/fd/{self._fd}", os.path.basename(self._part), src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=True)
-                finally:
-                    os.close(folder)
-            move(self._part, self.name)
-            self._part = None
+            if self.others:
+                with alone(self._folder):
+                    self._replace_together(move)
+            else:
+                self._name_part()
+                self._take_name(move)
             sync_folder(self._folder)
         except OSError as error:
             raise from_os_error(error, self.name, "put the result in place") from error
-        self._close()
+        for file in files:
+            file._close()
+
+    def _replace_together(self, move: t.Callable[[str, str], object]) -> None:
+        others = list(self.others.values())
+        kept = Kept()
+        with Sink(self.name, self._mode) as placeholder:
+            placeholder.write_at(0, mark({*self.others, *self._replaces}))
+            placeholder.sync()
+            # What needs room in the folder comes first: from then on, all there is to do is to rename.
+            for file in (*others, self, placeholder):
+                file._name_part()
+            try:
+                for file in (self, *others):
+                    kept.keep(file.name, _part_name(file.name))
+                placeholder._take_name(move)
+                sync_folder(self._folder)
+                for file in others:
+                    file._take_name(move)
+                sync_folder(self._folder)
+                self._take_name(move)
+            except BaseException:  # a module ends with SystemExit
+                kept.put_back()
+                raise
+            kept.drop()
+
+    def _name_part(self) -> None:
+        """Give the nameless file a name that is not the destination's."""
+        if self._part is None:
+            self._part = _part_name(self.name)
+            folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                # A folder descriptor makes Python call linkat(), which follows /proc's link to the nameless file.
+                os.link(f"/proc/self/fd/{self._fd}", os.path.basename(self._part), src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=True)
+            finally:
+                os.close(folder)
+
+    def _take_name(self, move: t.Callable[[str, str], object]) -> None:
+        if self._part is not None:
+            move(self._part, self.name)
+            self._part = None
 
     def discard(self) -> None:
         """Throw the bytes away unless they were committed. Harmless to call twice."""
+        for file in self.others.values():
+            file.discard()
         if self._part is not None:
             try:
                 os.unlink(self._part)
@@ -176,6 +263,21 @@ class Sink:
             with contextlib.suppress(OSError):  # what matters was said by fsync
                 os.close(self._fd)
             self._fd = -1
+
+
+def require_free(path: str, replaces: t.Collection[str] = (), force: bool = False) -> None:
+    """Make sure that a further file of a result may have a name.
+
+    :param replaces: names of the files that may be replaced
+    :param force: any file may
+    :raises AccessError: something of that name is there that must not be replaced
+    """
+    if not force and os.path.basename(path) not in replaces and os.path.lexists(path):
+        raise AccessError(
+            "exists, and is not a part of what is at the destination; the result needs a file of that name",
+            path=path,
+            hint="Move it away, choose another destination, or force the replacement",
+        )
 
 
 def _lock(fd: int) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import heapq
+import itertools
 import os
 import typing as t
 
@@ -33,15 +35,16 @@ class Cell(t.NamedTuple):
     """what is not known to be zero in it, clipped to the cell, in rising order"""
 
 
-def cells(reader: Reader, start: int = 0) -> t.Iterator[Cell]:
+def cells(reader: Reader, start: int = 0, length: int | None = None) -> t.Iterator[Cell]:
     """The cells of a disk in rising order, without those that are all zero by the image's own tables.
 
     :param start: guest offset, bytes; what lies before it is left out
+    :param length: bytes; what lies behind is left out. Up to the end of the disk when None
     :raises CorruptImage: as Reader.extents
     """
     current = -1
     found: list[Extent] = []
-    for extent in reader.extents(start):
+    for extent in reader.extents(start, length):
         if extent.is_zero:
             continue
         position = extent.start
@@ -56,6 +59,14 @@ def cells(reader: Reader, start: int = 0) -> t.Iterator[Cell]:
             position = end
     if found:
         yield Cell(current, found)
+
+
+def pairs(first: t.Iterable[Cell], second: t.Iterable[Cell]) -> t.Iterator[tuple[int, Cell | None, Cell | None]]:
+    """The cells of two disks side by side, in rising order: guest offset, and None for one that is all zero by its tables."""
+    marked = heapq.merge(((cell.start, 0, cell) for cell in first), ((cell.start, 1, cell) for cell in second), key=lambda item: item[:2])
+    for start, group in itertools.groupby(marked, key=lambda item: item[0]):
+        found: dict[int, Cell] = {side: cell for _start, side, cell in group}
+        yield start, found.get(0), found.get(1)
 
 
 class Buffers:
@@ -114,6 +125,28 @@ def runs(data: bytearray, start: int, end: int, unit: int) -> t.Iterator[tuple[i
             begin = at
     if begin >= 0:
         yield begin, end
+
+
+def differing(data: bytearray, below: bytearray, start: int, end: int, unit: int) -> t.Iterator[tuple[int, int, bool]]:
+    """The longest runs of units that differ from those of ``below``, apart by whether they are all zero.
+
+    :param start: a multiple of ``unit``; ``end`` may cut the last unit
+    :return: (start, end, whether it is zero) in ``data``
+    """
+    view = memoryview(below)
+    starts_with = data.startswith
+    begin, zero = -1, False
+    for at in range(start, end, unit):
+        stop = min(at + unit, end)
+        same = starts_with(view[at:stop], at)
+        now = not same and starts_with(ZEROS[: stop - at], at)
+        if begin >= 0 and (same or now != zero):
+            yield begin, at, zero
+            begin = -1
+        if begin < 0 and not same:
+            begin, zero = at, now
+    if begin >= 0:
+        yield begin, end, zero
 
 
 def thread_count() -> int:

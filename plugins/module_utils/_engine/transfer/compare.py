@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import heapq
-import itertools
 import typing as t
 
 from ..formats.base import Reader
 from ..progress import Progress, silent
-from .cells import CELL, Buffers, Cell, cells, in_order, load, thread_count
+from .cells import CELL, Buffers, Cell, cells, in_order, load, pairs, thread_count
 
 
 @dataclasses.dataclass
@@ -42,7 +40,7 @@ def compare(first: Reader, second: Reader, *, progress: Progress = silent, threa
     progress("compare", 0, total)
     sequential = first.storage.sequential or second.storage.sequential
     buffers = Buffers()
-    tasks = (functools.partial(_differ, pair, buffers) for pair in _pairs(first, second))
+    tasks = (functools.partial(_differ, pair, buffers) for pair in pairs(cells(first), cells(second)))
     for start, offset in in_order(tasks, 1 if sequential else threads):
         progress("compare", min(start + CELL, total), total)
         if offset is not None:
@@ -53,14 +51,6 @@ def compare(first: Reader, second: Reader, *, progress: Progress = silent, threa
 
 
 _Pair = tuple[int, t.Optional[Cell], t.Optional[Cell]]
-
-
-def _pairs(first: Reader, second: Reader) -> t.Iterator[_Pair]:
-    """Cells of both by guest offset; None where one of them is all zero by its tables."""
-    marked = heapq.merge(((cell.start, 0, cell) for cell in cells(first)), ((cell.start, 1, cell) for cell in cells(second)), key=lambda item: item[:2])
-    for start, group in itertools.groupby(marked, key=lambda item: item[0]):
-        found: dict[int, Cell] = {side: cell for _start, side, cell in group}
-        yield start, found.get(0), found.get(1)
 
 
 def _differ(pair: _Pair, buffers: Buffers) -> tuple[int, int | None]:

@@ -16,7 +16,7 @@ from ..extents import COMPRESSED, DATA, ZERO
 from ..formats.base import Reader, Writer
 from ..identity import fingerprint
 from ..progress import Progress, silent
-from .cells import Buffers, Cell, cells, in_order, load, runs, thread_count
+from .cells import Buffers, Cell, cells, differing, in_order, load, pairs, runs, thread_count
 
 
 @dataclasses.dataclass
@@ -57,12 +57,22 @@ def survey(reader: Reader) -> Survey:
     return found
 
 
-def convert(reader: Reader, writer: Writer, *, found: Survey | None = None, progress: Progress = silent, threads: int | None = None) -> int:
+def convert(
+    reader: Reader,
+    writer: Writer,
+    *,
+    base: Reader | None = None,
+    found: Survey | None = None,
+    progress: Progress = silent,
+    threads: int | None = None,
+) -> int:
     """Write the whole disk of ``reader`` with ``writer``.
 
     What reads as zeros is left out in multiples of the writer's unit, wherever it comes from: the same disk gives the
     same file. Reading, decoding, the search for zeros and compression run in threads; one thread writes.
 
+    :param base: the image that shows through where nothing is written. Left out is then what is the same there, in
+        multiples of the writer's unit, and zeros are written where ``base`` has something else. It may be shorter or longer
     :param found: the source's survey, if it was made already
     :param threads: None for one a processor; the result does not depend on it
     :return: guest bytes that were written
@@ -72,12 +82,15 @@ def convert(reader: Reader, writer: Writer, *, found: Survey | None = None, prog
     total = (found or survey(reader)).content
     threads = thread_count() if threads is None else threads
     done = written = 0
-    preparation = _Preparation(reader, writer)
+    preparation = _Preparation(reader, writer) if base is None else _OverlayPreparation(reader, writer, base)
     progress("convert", 0, total)
     for cell in in_order(preparation.tasks(), threads):
         for start, payload, length in cell.pieces:
-            writer.write(start, payload)
-            written += length
+            if payload is None:
+                writer.write_zeros(start, length)
+            else:
+                writer.write(start, payload)
+                written += length
         if writer.identity is not None and cell.pieces:
             writer.identity.add(cell.fingerprint)
         preparation.buffers.give_back(cell.buffer)
@@ -85,6 +98,8 @@ def convert(reader: Reader, writer: Writer, *, found: Survey | None = None, prog
         progress("convert", done, total)
     writer.finish()
     reader.require_unchanged()
+    if base is not None:
+        base.require_unchanged()
     return written
 
 
@@ -92,7 +107,7 @@ class _Prepared(t.NamedTuple):
     """A cell as the writer is to be given it."""
 
     pieces: list[tuple[int, t.Any, int]]
-    """guest offset, payload, guest bytes"""
+    """guest offset, payload (None: zeros that hide the base), guest bytes"""
     fingerprint: bytes
     content: int
     """guest bytes that were read for it"""
@@ -130,11 +145,53 @@ class _Preparation:
         end = min(-(-last // unit) * unit, self.reader.virtual_size - cell.start)
         view = memoryview(buffer)
         full = [(cell.start + begin, view[begin:stop]) for begin, stop in runs(buffer, start, end, unit)]
-        if self.encode is None:
-            pieces = [(offset, data, len(data)) for offset, data in full]
-        else:
-            pieces = [(offset + at, self.encode(data[at : at + unit]), min(unit, len(data) - at)) for offset, data in full for at in range(0, len(data), unit)]
+        pieces = [piece for offset, data in full for piece in self._pieces(offset, data)]
         return _Prepared(pieces, fingerprint(full) if self.identify else b"", sum(extent.length for extent in cell.extents), buffer)
+
+    def _pieces(self, offset: int, data: memoryview) -> list[tuple[int, t.Any, int]]:
+        """A run of whole units (but for the disk's last) as the writer takes it."""
+        unit, encode = self.unit, self.encode
+        if encode is None:
+            return [(offset, data, len(data))]
+        return [(offset + at, encode(data[at : at + unit]), min(unit, len(data) - at)) for at in range(0, len(data), unit)]
+
+
+class _OverlayPreparation(_Preparation):
+    """Leaves out what an image below has, too."""
+
+    def __init__(self, reader: Reader, writer: Writer, base: Reader) -> None:
+        super().__init__(reader, writer)
+        self.base = base
+        self.size = writer.virtual_size
+        """The base must not show through behind the source's end either, where the writer fills up a sector"""
+
+    def tasks(self) -> t.Iterator[t.Callable[[], _Prepared]]:
+        for start, cell, below in pairs(cells(self.reader), cells(self.base, 0, self.size)):
+            own = cell or Cell(start, [])
+            buffer = self.buffers.take()
+            if self.reader.storage.sequential:
+                load(own, buffer)
+                yield functools.partial(self._compare, own, buffer, below)
+            else:
+                yield functools.partial(self._load_and_compare, own, buffer, below)
+
+    def _load_and_compare(self, cell: Cell, buffer: bytearray, below: Cell | None) -> _Prepared:
+        load(cell, buffer)
+        return self._compare(cell, buffer, below)
+
+    def _compare(self, cell: Cell, buffer: bytearray, below: Cell | None) -> _Prepared:
+        other = self.buffers.take()
+        load(below or Cell(cell.start, []), other)
+        view = memoryview(buffer)
+        pieces: list[tuple[int, t.Any, int]] = []
+        end = min(len(buffer), self.size - cell.start)
+        for begin, stop, zero in differing(buffer, other, 0, end, self.unit):
+            if zero:
+                pieces.append((cell.start + begin, None, stop - begin))
+            else:
+                pieces += self._pieces(cell.start + begin, view[begin:stop])
+        self.buffers.give_back(other)
+        return _Prepared(pieces, b"", sum(extent.length for extent in cell.extents), buffer)
 
 
 def require_size(reader: Reader, maximum: int | None) -> None:

@@ -17,13 +17,8 @@ _APPLE = "hdiutil (macOS)"
 
 # (offset, magic, what it is): what is only named. The formats that are read stand in the registry, with their signatures.
 _SIGNATURES = (
-    (0, b"QED\0", Match("qed", DISK, "a QED image", 100, tool=_QEMU)),
-    (0, b"COWD", Match("cowd", DISK, "a VMware COW disk (vmfsSparse extent)", 95, tool=_QEMU)),
-    (0, struct.pack("<Q", 0xCAFEBABE), Match("sesparse", DISK, "a VMware seSparse extent", 95, tool="qemu-img, through its descriptor")),
-    (0, b"WithoutFreeSpace", Match("parallels", DISK, "a Parallels image", 100, tool=_QEMU)),
-    (0, b"WithouFreSpacExt", Match("parallels", DISK, "a Parallels image", 100, tool=_QEMU)),
-    (0, b"Bochs Virtual HD Image", Match("bochs", DISK, "a Bochs image", 100, tool=_QEMU)),
-    (0, b"#!/bin/sh\n#V2.0 Format\n", Match("cloop", DISK, "a cloop image", 100, tool=_QEMU)),
+    (0, b"COWD", Match("vmdk", DISK, "a VMware COW disk (vmfsSparse extent)", 95, reader="vmdk")),
+    (0, struct.pack("<Q", 0xCAFEBABE), Match("vmdk", DISK, "a VMware seSparse extent", 95, reader="vmdk")),
     (0, b"VMA\0", Match("vma", ARCHIVE, "a Proxmox VMA backup", 100, tool="vma extract (Proxmox VE)")),
     (0, b"sprs\0", Match("sparseimage", DISK, "a macOS sparse image", 95, tool=_APPLE)),
     (0, b"shdw\0", Match("asif", DISK, "an Apple sparse image (ASIF)", 95, tool="diskutil image (macOS 26)")),
@@ -34,7 +29,8 @@ _SIGNATURES = (
     (0, struct.pack("<I", 0xED26FF3A), Match("android-sparse", DISK, "an Android sparse image", 95, tool="simg2img")),
     (0, b"hsqs", Match("squashfs", ARCHIVE, "a squashfs image", 95, tool="unsquashfs")),
     (0, b"sqsh", Match("squashfs", ARCHIVE, "a squashfs image", 90, tool="unsquashfs")),
-    (0, b"LUKS\xba\xbe", Match("luks", ENCRYPTED, "an encrypted LUKS volume", 100, tool="cryptsetup, with its key")),
+    (0, b"LUKS\xba\xbe", Match("luks", ENCRYPTED, "an encrypted LUKS volume", 100, reader="luks", tool="cryptsetup, with its key")),
+    (0, b"encrcdsa", Match("encrcdsa", ENCRYPTED, "an encrypted Apple disk image", 100, tool="hdiutil (macOS), with its password")),
     (0, b"\x1f\x8b\x08", Match("gzip", COMPRESSION, "gzip-compressed data", 90)),
     (0, b"\xfd7zXZ\0", Match("xz", COMPRESSION, "xz-compressed data", 95)),
     (0, b"\x28\xb5\x2f\xfd", Match("zstd", COMPRESSION, "zstd-compressed data", 95)),
@@ -57,6 +53,7 @@ _NO_DISKS = (
     (0, b"070701", "a cpio archive, such as an initramfs"),
     (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a Microsoft Office document"),
     (4, b"ftyp", "a video (MP4)"),
+    (0, b"\xa2\x72\x19\xf6\1\0\0\0", "a VMware change-tracking file (-ctk.vmdk), which holds nothing of the disk"),
 )
 
 _BZIP2_FIRST = (b"1AY&SY", b"\x17rE8P\x90")  # a block, or the end of an empty stream
@@ -76,7 +73,7 @@ def magic_matches(head: bytes) -> list[Match]:
     found += [match for offset, magic, match in _SIGNATURES if head.startswith(magic, offset)]
     found += [match for match in (_qcow(head), _vmdk(head), _bzip2(head), _skippable_zstd(head)) if match]
     if not found and any(head.startswith(b"SKUL\xba\xbe", offset) for offset in _LUKS2_COPIES):
-        found.append(Match("luks", ENCRYPTED, "an encrypted LUKS2 volume whose first header is lost", 60, tool="cryptsetup, with its key"))
+        found.append(Match("luks", ENCRYPTED, "an encrypted LUKS2 volume whose first header is lost", 60, reader="luks", tool="cryptsetup, with its key"))
     return found
 
 
@@ -93,7 +90,7 @@ def _qcow(head: bytes) -> Match | None:
         return None
     version = struct.unpack_from(">I", head, 4)[0]
     if version == 1:
-        return Match("qcow", DISK, "a qcow (version 1) image", 100, tool=_QEMU)
+        return Match("qcow", DISK, "a qcow (version 1) image", 100, reader="qcow")
     if version in (2, 3):
         return Match("qcow2", DISK, f"a qcow2 image (version {version})", 100, reader="qcow2")
     return Match("qcow2", DISK, f"a qcow image of the unknown version {version}", 90)

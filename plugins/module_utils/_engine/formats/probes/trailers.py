@@ -16,7 +16,7 @@ from .match import DISK, Match
 
 VHD_FIXED = Match("vhd", DISK, "a fixed VHD image", 95, reader="vhd")
 _VHD_DYNAMIC = Match("vhd", DISK, "a dynamic VHD image whose first footer is lost", 90, reader="vhd")
-_UDIF = Match("dmg", DISK, "an Apple disk image (UDIF)", 100, tool="dmg2img, qemu-img or hdiutil (macOS)")
+_UDIF = Match("dmg", DISK, "an Apple disk image (UDIF)", 100, reader="dmg", tool="dmg2img, qemu-img or hdiutil (macOS)")
 
 
 def trailer_matches(storage: Storage, tail: bytes, notes: list[str]) -> list[Match]:

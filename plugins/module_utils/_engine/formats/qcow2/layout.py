@@ -55,6 +55,19 @@ SNAPSHOT = Structure(
     ("vm_state_size", "I"),
     ("extra_data_size", "I"),
 )
+SNAPSHOT_EXTRA = Structure(">", ("vm_state_size", "Q"), ("disk_size", "Q"), ("icount", "q"))
+BITMAPS_EXTENSION = Structure(">", ("nb_bitmaps", "I"), ("_", "4s"), ("bitmap_directory_size", "Q"), ("bitmap_directory_offset", "Q"))
+BITMAP = Structure(
+    ">",
+    ("bitmap_table_offset", "Q"),
+    ("bitmap_table_size", "I"),
+    ("flags", "I"),
+    ("type", "B"),
+    ("granularity_bits", "B"),
+    ("name_size", "H"),
+    ("extra_data_size", "I"),
+)
+CRYPTO_EXTENSION = Structure(">", ("offset", "Q"), ("length", "Q"))
 
 EXT_END = 0
 EXT_BACKING_FORMAT = 0xE2792ACA
@@ -66,6 +79,7 @@ EXT_DATA_FILE = 0x44415441
 INCOMPATIBLE = {0: "dirty bit", 1: "corrupt bit", 2: "external data file", 3: "compression type", 4: "extended L2 entries"}
 DIRTY, CORRUPT, DATA_FILE, COMPRESSION_TYPE, EXTENDED_L2 = (1 << bit for bit in range(5))
 COMPATIBLE_LAZY_REFCOUNTS = 1
+AUTOCLEAR_BITMAPS, AUTOCLEAR_RAW_DATA = 1, 2
 
 COPIED = 1 << 63
 COMPRESSED_FLAG = 1 << 62
@@ -75,6 +89,10 @@ OFFSET_MASK = 0x00FFFFFFFFFFFE00
 L2_RESERVED = 0x3F000000000001FE
 """bits of a standard L2 entry that must be 0 (56 to 61, 1 to 8)"""
 L1_RESERVED = 0x7F000000000001FF
+ALL_SUBCLUSTERS = 0xFFFFFFFF
+"""of the bitmap of an extended L2 entry: the bits that say "allocated"; those that say "zeros" are 32 higher"""
+SUBCLUSTERS = 32
+BITMAP_TABLE_RESERVED = 0xFF000000000001FE
 
 # qemu's ceilings (block/qcow2.h): a table above them is refused there, too.
 MAX_L1_BYTES = 32 * MIB
@@ -83,6 +101,8 @@ MAX_SNAPSHOTS = 65536
 MAX_SNAPSHOT_EXTRA = 1024
 MAX_SNAPSHOT_TABLE = 64 * MIB
 MAX_BACKING_NAME = 1023
+MAX_BITMAPS = 65535
+MAX_BITMAP_NAME = 1023
 
 COMPRESSION_NAMES = {0: "zlib", 1: "zstd"}
 
@@ -113,6 +133,13 @@ class Header:
     backing_format: str | None = None
     data_file: str | None = None
     bitmaps: int = 0
+    """number of the bitmaps"""
+    bitmap_directory_offset: int = 0
+    bitmap_directory_size: int = 0
+    """bytes"""
+    crypto_offset: int = 0
+    crypto_length: int = 0
+    """bytes of the encryption's own header; 0: there is none"""
 
     @property
     def cluster_size(self) -> int:
@@ -131,7 +158,27 @@ class Header:
     @property
     def l1_needed(self) -> int:
         """entries of the L1 table that the disk has a use for; there may be more"""
-        return -(-self.size >> (self.cluster_bits + self.l2_bits))
+        return self.l1_entries(self.size)
+
+    @property
+    def data_elsewhere(self) -> bool:
+        """whether the guest's data lies in an external data file"""
+        return bool(self.incompatible_features & DATA_FILE)
+
+    @property
+    def extended_l2(self) -> bool:
+        return bool(self.incompatible_features & EXTENDED_L2)
+
+    def l1_entries(self, size: int) -> int:
+        """entries that the L1 table of a disk of ``size`` bytes needs"""
+        return -(-size >> (self.cluster_bits + self.l2_bits))
+
+    def compressed_range(self, entry: int) -> tuple[int, int]:
+        """Offset and bytes (at most) of the compressed cluster that an L2 entry names."""
+        shift = 62 - (self.cluster_bits - 8)
+        offset = entry & ((1 << shift) - 1)
+        sectors = (entry & (COMPRESSED_FLAG - 1)) >> shift
+        return offset, (sectors + 1) * SECTOR - (offset & (SECTOR - 1))
 
 
 def read_header(storage: Storage) -> Header:
@@ -199,6 +246,8 @@ def _check_fields(storage: Storage, header: Header) -> None:
         raise CorruptImage("the compression type and its feature bit contradict each other", path=name, offset=104)
     if header.incompatible_features & EXTENDED_L2 and header.cluster_bits < 14:
         raise CorruptImage("extended L2 entries need clusters of at least 16 KiB", path=name, offset=20)
+    if header.autoclear_features & AUTOCLEAR_RAW_DATA and header.data_elsewhere and header.backing_file is not None:
+        raise CorruptImage("the data file is said to be the whole disk, and yet a backing file is named", path=name, offset=88)
     if header.l1_size * 8 > MAX_L1_BYTES:
         raise LimitExceeded(f"the L1 table has {header.l1_size} entries; {MAX_L1_BYTES // 8} is the most that is taken", path=name, offset=36)
     if header.l1_size < header.l1_needed:
@@ -237,8 +286,13 @@ def _read_extensions(storage: Storage, header: Header, backing_offset: int) -> d
             header.backing_format = data.decode("utf-8", "replace")
         elif kind == EXT_DATA_FILE:
             header.data_file = data.decode("utf-8", "surrogateescape")
-        elif kind == EXT_BITMAPS and length >= 4:
-            header.bitmaps = int.from_bytes(data[:4], "big")
+        elif kind == EXT_BITMAPS and length >= BITMAPS_EXTENSION.size:
+            fields = BITMAPS_EXTENSION.unpack(data)
+            header.bitmaps = fields.nb_bitmaps
+            header.bitmap_directory_offset, header.bitmap_directory_size = fields.bitmap_directory_offset, fields.bitmap_directory_size
+        elif kind == EXT_CRYPTO and length >= CRYPTO_EXTENSION.size:
+            fields = CRYPTO_EXTENSION.unpack(data)
+            header.crypto_offset, header.crypto_length = fields.offset, fields.length
         elif kind == EXT_FEATURE_NAMES:
             for start in range(0, length - 47, 48):
                 names[data[start], data[start + 1]] = data[start + 2 : start + 48].rstrip(b"\0").decode("utf-8", "replace")

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-import struct
+import mmap
 import typing as t
 
 from ...errors import CorruptImage, ImageError, InvalidImage, LimitExceeded, UnsupportedImage, printable
@@ -17,6 +17,7 @@ from ...limits import SECTOR
 from ...storage.base import Storage
 from ...structure import Fields
 from ..base import CheckResult, ImageInfo, Reader, Reference, check_virtual_size, whole_sectors
+from ..entries import run_end, table
 from .layout import (
     DIFFERENCING,
     FREE,
@@ -62,7 +63,7 @@ class VdiReader(Reader):
         self._blocks = -(-self.virtual_size // self._header.cbBlock)
         """map entries that the disk needs; there may be more"""
         self._allocated: int | None = None
-        """allocated blocks, known when the map has been checked"""
+        """allocated blocks of the disk, known when the map has been checked"""
 
     def _check_header(self) -> None:
         header, name = self._header, self.storage.name
@@ -98,6 +99,7 @@ class VdiReader(Reader):
             "comment": printable(_text(header.szComment)),
             "off_blocks": header.offBlocks,
             "off_data": header.offData,
+            "geometry": {"cylinders": header.cCylinders, "heads": header.cHeads, "sectors": header.cSectors, "sector_size": header.cbSector},
             "blocks": header.cBlocks,
             "blocks_allocated": header.cBlocksAllocated,
             "uuid_create": uuid_text(header.uuidCreate),
@@ -155,12 +157,18 @@ class VdiReader(Reader):
             yield from merge(skip_holes(self.over_parent((self._extent(*run).clip(start, end) for run in runs), end)))
 
     def check(self) -> CheckResult:
+        """The general check; the header's count of blocks; and blocks that no entry of the map names."""
         result = super().check()
-        counted = self._header.cBlocksAllocated
-        if self._allocated is not None and counted != self._allocated:
-            problem = f"the header counts {counted} allocated blocks, the block map has {self._allocated}"
+        counted, allocated = self._header.cBlocksAllocated, self._allocated
+        if allocated is None or result.corruptions:
+            return result
+        if counted != allocated:
+            problem = f"the header counts {counted} allocated blocks, the block map has {allocated}"
             # VirtualBox appends at the header's count: too low, and the next write of a guest overwrites a block.
-            (result.corruptions if counted < self._allocated else result.leaks).append(problem)
+            (result.corruptions if counted < allocated else result.leaks).append(problem)
+        stored = max(0, self.storage.size - self._header.offData) // self._header.cbBlock
+        if stored > max(allocated, counted):
+            result.leaks.append(f"the file has {stored} blocks, of which the block map names {allocated}")
         return result
 
     def _extent(self, first: int, count: int, entry: int) -> Extent:
@@ -179,25 +187,26 @@ class VdiReader(Reader):
         """
         if self._allocated is not None:
             return
-        used = bytearray(self._header.cBlocks)
+        block, data, most = self._header.cbBlock, self._header.offData, self._header.cBlocks
+        # One byte for each block of the file, in pages that only take memory where a block is used.
+        used = mmap.mmap(-1, max(1, min(most, max(0, self.storage.size - data) // block)), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         allocated = 0
         for first, count, entry in self._runs(0, self._blocks):
             if entry >= ZERO:
                 continue
             where = self._header.offBlocks + 4 * first
-            if entry + count > len(used):
-                raise CorruptImage(f"VDI block map entry {first} names block {entry} of {len(used)}", path=self.storage.name, offset=where)
-            if used.count(1, entry, entry + count):
-                twice = used.index(1, entry)
+            if entry + count > most:
+                raise CorruptImage(f"VDI block map entry {first} names block {entry} of {most}", path=self.storage.name, offset=where)
+            # All blocks are whole, also one that reaches beyond the disk's end: where bytes are missing, the file was cut.
+            self.storage.require(data + entry * block, count * block, f"VDI block {entry}")
+            twice = used.find(b"\1", entry, entry + count)
+            if twice >= 0:
                 raise CorruptImage(
                     f"VDI block map entry {first + twice - entry} names block {twice}, which another entry names, too",
                     path=self.storage.name,
                     offset=where + 4 * (twice - entry),
                 )
             used[entry : entry + count] = b"\x01" * count
-            # All blocks are whole, also one that reaches beyond the disk's end: where bytes are missing, the file was cut.
-            block = self._header.cbBlock
-            self.storage.require(self._header.offData + entry * block, count * block, f"VDI block {entry}")
             allocated += count
         self._allocated = allocated
 
@@ -209,19 +218,11 @@ class VdiReader(Reader):
         for piece in range(first, end, _PIECE):
             count = min(_PIECE, end - piece)
             raw = self.storage.read_exact(self._header.offBlocks + 4 * piece, 4 * count, "VDI block map")
-            if raw == b"\xff" * len(raw):
-                yield piece, count, FREE
-                continue
-            entries = struct.unpack(f"<{count}I", raw)
+            entries = table(raw, "I", "little")
             position = 0
             while position < count:
                 value = entries[position]
-                step = 1 if value < ZERO else 0
-                expected = value + step
-                after = position + 1
-                while after < count and entries[after] == expected:
-                    expected += step
-                    after += 1
+                after = run_end(entries, position, count, 1 if value < ZERO else 0)
                 yield piece + position, after - position, value
                 position = after
 

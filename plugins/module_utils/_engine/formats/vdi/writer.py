@@ -11,9 +11,11 @@ import struct
 import typing as t
 import uuid
 
+from ...errors import UnsupportedImage
 from ...identity import ContentIdentity
 from ...limits import KIB, MIB, SECTOR
 from ...storage.sink import Sink
+from .. import options
 from ..base import Target, Writer, check_virtual_size, whole_sectors
 from .layout import BLOCK, DYNAMIC, FIXED, FREE, HEADER_1, HEADER_1PLUS_SIZE, LCHS_GEOMETRY, NO_UUID, PREHEADER, SIGNATURE, VERSION_1_1
 
@@ -21,6 +23,15 @@ _ALIGN = 1 * MIB
 """VirtualBox aligns the map and the blocks to this; qemu takes any multiple of 512"""
 _PIECE = 1 << 18
 """entries of the block map written at once (1 MiB)"""
+
+
+def check_options(target: Target) -> None:
+    """``static`` is qemu-img's word for the subformat ``fixed`` (qemu, block/vdi.c), and chooses it where none is given.
+
+    :raises UnsupportedImage: another value than on and off, or ``on`` with another subformat
+    """
+    if options.switch(target, "static") and target.subformat != "fixed":
+        raise UnsupportedImage(f"vdi option static=on makes the subformat fixed, not {target.subformat}")
 
 
 class VdiWriter(Writer):

@@ -24,6 +24,8 @@ class FoundFooter(t.NamedTuple):
     end: int
     """where the footer at the end of the file begins: no block reaches beyond"""
     warnings: list[str]
+    damage: list[str]
+    """what is wrong with the other footer, though this one is good"""
 
 
 def find_footer(storage: Storage) -> FoundFooter:
@@ -46,17 +48,22 @@ def find_footer(storage: Storage) -> FoundFooter:
         last = last[1:] + b"\0"
     if looks_like_footer(last):
         fields = FOOTER.unpack(last)
-        found = FoundFooter(fields, storage.size - size, [])
+        found = FoundFooter(fields, storage.size - size, [], [])
         _check(storage, found)
         if copy_fields is not None and _essence(fields) != _essence(copy_fields):
             raise AmbiguousImage("the VHD footer at the end and the one at the beginning of the file describe different disks", path=storage.name)
         if copy_fields is None and fields.disk_type != FIXED:
-            found.warnings.append("the copy of the footer at the beginning of the file is missing or damaged")
+            found.damage.append("the copy of the footer at the beginning of the file is missing or damaged")
+        elif copy_fields is not None and copy_fields != fields:
+            differing = ", ".join(name for name in FOOTER.names if name != "checksum" and fields[name] != copy_fields[name])
+            found.warnings.append(f"the footer and its copy at the beginning of the file differ in what does not change the disk: {differing}")
+        found.warnings.extend(found.damage)
         return found
     damaged = last.startswith(FOOTER_COOKIE) or copy.startswith(FOOTER_COOKIE)
     if copy_fields is not None and copy_fields.disk_type != FIXED:
-        found = FoundFooter(copy_fields, storage.size, ["the footer at the end of the file is missing or damaged; its copy at the beginning is used"])
+        found = FoundFooter(copy_fields, storage.size, [], ["the footer at the end of the file is missing or damaged; its copy at the beginning is used"])
         _check(storage, found)
+        found.warnings.extend(found.damage)
         return found
     if damaged:
         raise CorruptImage("the VHD footer is damaged (checksum), and there is no good copy of it: truncated?", path=storage.name)

@@ -7,7 +7,7 @@
 
 Source: Microsoft, "Virtual Hard Disk Image Format Specification", version 1.0 (2006), sections "Hard Disk Footer Format",
 "Dynamic Disk Header Format", "Block Allocation Table and Data Blocks" and the appendix "CHS Calculation". Field names are
-the specification's. Sizes are bytes unless sectors (512 bytes) are said.
+the specification's. Sizes are bytes unless sectors (512 bytes) are said. The batmap is XenServer's (blktap, include/vhd.h).
 """
 
 from __future__ import annotations
@@ -63,8 +63,19 @@ PARENT_LOCATOR = Structure(
     ("platform_data_offset", "Q"),
 )
 
+BATMAP = Structure(
+    ">",
+    ("cookie", "8s"),
+    ("batmap_offset", "Q"),
+    ("batmap_size", "I"),
+    ("batmap_version", "I"),
+    ("checksum", "I"),
+)
+"""XenServer's, in the sector behind the table: where a bitmap lies, ``batmap_size`` sectors long, of the blocks that are whole."""
+
 FOOTER_COOKIE = b"conectix"
 HEADER_COOKIE = b"cxsparse"
+BATMAP_COOKIE = b"tdbatmap"
 FOOTER_CHECKSUM = 64
 HEADER_CHECKSUM = 36
 """Where the checksum lies in the footer, and in the dynamic disk header."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import array
 import re
-import struct
 import typing as t
 import uuid
 from bisect import bisect_left
@@ -19,7 +18,10 @@ from ...extents import DATA, HOLE, Extent, merge, skip_holes, within
 from ...limits import SECTOR
 from ...storage.base import Storage
 from ...structure import Fields
-from ..base import ImageInfo, Reader, Reference, check_virtual_size
+from ..base import CheckResult, ImageInfo, Reader, Reference, check_virtual_size
+from ..entries import run_end, table
+from .check import find_leaks
+from .description import WRITERS, footer_facts, header_facts, read_batmap
 from .footer import find_footer
 from .layout import (
     DIFFERENCING,
@@ -37,7 +39,6 @@ from .layout import (
     VERSION,
     checksum,
     disk_size,
-    geometry_size,
 )
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -45,19 +46,6 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 _PIECE = 1 << 16
 """entries of the block allocation table read at once (256 KiB)"""
-
-_WRITERS = {
-    "vpc": "Microsoft Virtual PC",
-    "vs": "Microsoft Virtual Server",
-    "win": "Microsoft Windows",
-    "qemu": "QEMU",
-    "qem2": "QEMU",
-    "d2v": "Disk2vhd",
-    "tap": "XenServer",
-    "CTXS": "Citrix XenConverter",
-    "wa": "Microsoft Azure",
-    "vbox": "VirtualBox",
-}
 
 _LOCATOR_CODECS = {b"W2ku": "utf-16-le", b"W2ru": "utf-16-le", b"Wi2k": "cp1252", b"Wi2r": "cp1252", b"MacX": "utf-8"}
 """platform codes whose data is a name; ``Mac`` holds an alias record"""
@@ -77,7 +65,7 @@ class VhdReader(Reader):
 
     def __init__(self, storage: Storage) -> None:
         super().__init__(storage)
-        self._footer, self._end, self._warnings = find_footer(storage)
+        self._footer, self._end, self._warnings, self._damage = find_footer(storage)
         self.virtual_size = check_virtual_size(disk_size(self._footer), storage.name)
         self._header: Fields | None = None
         if self._footer.disk_type != FIXED:
@@ -90,7 +78,10 @@ class VhdReader(Reader):
             self._bitmap = -(-self._block // SECTOR // 8 // SECTOR) * SECTOR
             """bytes of the sector bitmap in front of each block's data"""
             self._check_table()
-        self._checked = False
+        self._sectors: array.array[int] | None = None
+        """where the blocks are, in rising order; known when the table has been checked"""
+        self._locators: list[tuple[Fields, str | None]] = []
+        """those in use, with the name that they hold"""
         self._references = self._read_references()
 
     def _read_header(self) -> Fields:
@@ -125,31 +116,35 @@ class VhdReader(Reader):
         ]
 
     def describe(self) -> ImageInfo:
-        footer = self._footer
-        application = footer.creator_application.decode("latin-1").rstrip(" \0")
+        footer, header = self._footer, self._header
+        specific = footer_facts(footer)
+        application = specific["creator_application"]
         info = ImageInfo(
             self.format,
             self.virtual_size,
             subformat=TYPES[footer.disk_type],
-            cluster_size=self._block if self._header else None,
-            writer=_WRITERS.get(application, printable(application)) or None,
+            cluster_size=header.block_size if header else None,
+            writer=WRITERS.get(application, application) or None,
             references=self.references(),
+            format_specific=specific,
             warnings=list(self._warnings),
         )
-        info.format_specific = {
-            "creator_application": printable(application),
-            "creator_version": f"{footer.creator_version >> 16}.{footer.creator_version & 0xFFFF}",
-            "creator_host_os": printable(footer.creator_host_os.decode("latin-1").rstrip(" \0")),
-            "time_stamp": footer.time_stamp,
-            "original_size": footer.original_size,
-            "current_size": footer.current_size,
-            "geometry_size": geometry_size(footer),
-            "unique_id": str(uuid.UUID(bytes=footer.unique_id)),
-        }
-        if self._header:
-            info.format_specific["max_table_entries"] = self._header.max_table_entries
-        if footer.disk_type == DIFFERENCING and self._header:
-            info.format_specific["parent_unique_id"] = str(uuid.UUID(bytes=self._header.parent_unique_id))
+        if header:
+            specific.update(header_facts(header, footer.disk_type))
+            batmap = read_batmap(self.storage, header)
+            if batmap:
+                specific["batmap"] = {"batmap_offset": batmap.batmap_offset, "batmap_size": batmap.batmap_size}
+        if self._locators:
+            specific["parent_locators"] = [
+                {
+                    "platform_code": printable(locator.platform_code.rstrip(b" \0")),
+                    "platform_data_space": locator.platform_data_space,
+                    "platform_data_length": locator.platform_data_length,
+                    "platform_data_offset": locator.platform_data_offset,
+                    "name": name if name is None else printable(name),
+                }
+                for locator, name in self._locators
+            ]
         if footer.saved_state:
             info.warnings.append("the virtual machine was saved, not shut down (saved_state): the file systems inside may be inconsistent")
         return info
@@ -166,11 +161,14 @@ class VhdReader(Reader):
             locator = PARENT_LOCATOR.unpack(self._header.parent_locators, position)
             codec = _LOCATOR_CODECS.get(locator.platform_code)
             if codec is None:
+                if locator.platform_code.strip(b"\0"):
+                    self._locators.append((locator, None))
                 continue
             if locator.platform_data_length > MAX_LOCATOR:
                 raise CorruptImage(f"VHD parent locator has {locator.platform_data_length} bytes", path=self.storage.name)
             data = self.storage.read_exact(locator.platform_data_offset, locator.platform_data_length, "VHD parent locator")
             names.append(_text(data, codec))
+            self._locators.append((locator, names[-1]))
         return [Reference("parent", name, self.format) for name in dict.fromkeys(names) if name]
 
     def follow(self, files: Files) -> None:
@@ -205,14 +203,17 @@ class VhdReader(Reader):
         self._check_blocks()
         block, size = self._block, self.virtual_size
         for first, entries in self._pieces(start // block, -(-end // block)):
-            if entries.count(UNUSED) == len(entries):
-                yield Extent(first * block, min(len(entries) * block, size - first * block), HOLE)
-                continue
-            for number, sector in enumerate(entries, first):
+            index = 0
+            while index < len(entries):
+                number, sector = first + index, entries[index]
                 length = min(block, size - number * block)
                 if sector == UNUSED:
-                    yield Extent(number * block, length, HOLE)
-                elif self.parent is not None:
+                    after = run_end(entries, index, len(entries), 0)
+                    yield Extent(number * block, min((after - index) * block, size - number * block), HOLE)
+                    index = after
+                    continue
+                index += 1
+                if self.parent is not None:
                     yield from self._own_sectors(number * block, length, sector * SECTOR)
                 else:
                     yield Extent(number * block, length, DATA, self.storage, sector * SECTOR + self._bitmap)
@@ -237,12 +238,12 @@ class VhdReader(Reader):
 
         Two entries with one block cannot both be right, so the disk would be wrong.
         """
-        if self._checked:
+        if self._sectors is not None:
             return
         name = self.storage.name
         sectors = array.array("I")
         for _first, entries in self._pieces(0, self._blocks):
-            sectors.extend(sector for sector in entries if sector != UNUSED)
+            sectors.extend(_used(entries))
         # All blocks are whole, also one that reaches beyond the disk's end: where bytes are missing, the file was cut.
         stride = self._bitmap + self._block
         sectors = array.array("I", sorted(sectors))
@@ -259,15 +260,43 @@ class VhdReader(Reader):
             before = bisect_left(sectors, -(-end // SECTOR))
             if before and sectors[before - 1] * SECTOR + stride > start:
                 raise CorruptImage("VHD block lies on a header or on the table", path=name, offset=sectors[before - 1] * SECTOR)
-        self._checked = True
+        self._sectors = sectors
 
-    def _pieces(self, first: int, end: int) -> t.Iterator[tuple[int, tuple[int, ...]]]:
+    def check(self) -> CheckResult:
+        """The general check; a footer that is lost; and blocks that nothing names. No other tool checks a VHD.
+
+        A lost footer is a corruption: other readers take the file for something else, or refuse it.
+        """
+        result = super().check()
+        result.corruptions += self._damage
+        if self._sectors is not None and not result.corruptions:
+            stride = self._bitmap + self._block
+            taken = self._metadata()
+            taken += [(locator.platform_data_offset, locator.platform_data_offset + locator.platform_data_length) for locator, _name in self._locators]
+            taken += [(sector * SECTOR, sector * SECTOR + stride) for sector in self._sectors]
+            header = t.cast(Fields, self._header)
+            entries = min(t.cast(int, header.max_table_entries), MAX_TABLE // 4)
+            taken.append((header.table_offset, header.table_offset + 4 * entries))
+            batmap = read_batmap(self.storage, header)
+            if batmap:
+                taken += [(batmap.offset, batmap.offset + SECTOR), (batmap.batmap_offset, batmap.batmap_offset + batmap.batmap_size * SECTOR)]
+            behind = [sector for _first, piece in self._pieces(self._blocks, entries) for sector in _used(piece)]
+            taken += [(sector * SECTOR, sector * SECTOR + stride) for sector in behind]
+            find_leaks(taken, self._end, stride, len(behind), result)
+        return result
+
+    def _pieces(self, first: int, end: int) -> t.Iterator[tuple[int, array.array[int]]]:
         """Entries ``first`` to ``end`` of the block allocation table, in pieces, each with its first entry's number."""
-        table = t.cast(Fields, self._header).table_offset
+        offset = t.cast(Fields, self._header).table_offset
         for piece in range(first, end, _PIECE):
             count = min(_PIECE, end - piece)
-            raw = self.storage.read_exact(table + 4 * piece, 4 * count, "VHD block allocation table")
-            yield piece, struct.unpack(f">{count}I", raw)
+            raw = self.storage.read_exact(offset + 4 * piece, 4 * count, "VHD block allocation table")
+            yield piece, table(raw, "I", "big")
+
+
+def _used(entries: array.array[int]) -> t.Iterable[int]:
+    empty = not entries or (entries[0] == UNUSED and run_end(entries, 0, len(entries), 0) == len(entries))
+    return () if empty else (entry for entry in entries if entry != UNUSED)
 
 
 def _text(stored: bytes, codec: str) -> str:

@@ -10,13 +10,11 @@ from __future__ import annotations
 import struct
 import typing as t
 
-from ...errors import LimitExceeded
 from ...identity import ContentIdentity
-from ...limits import GIB, KIB, SECTOR
+from ...limits import KIB, MIB, SECTOR
 from ...storage.sink import Sink
 from ..base import Target, Writer, whole_sectors
 from .layout import (
-    BLOCK,
     DYNAMIC,
     DYNAMIC_HEADER,
     FEATURE_RESERVED,
@@ -26,17 +24,17 @@ from .layout import (
     FOOTER_COOKIE,
     HEADER_CHECKSUM,
     HEADER_COOKIE,
-    MAX_DISK,
     NO_OFFSET,
     VERSION,
     checksum,
     geometry,
 )
+from .options import Options
 
 _TABLE = FOOTER.size + DYNAMIC_HEADER.size
 """offset of the block allocation table: behind the footer's copy and the dynamic disk header"""
-_BITMAP = b"\xff" * (BLOCK // SECTOR // 8)
-"""sector bitmap of a block: all sectors are there"""
+_BITMAP = b"\xff" * SECTOR
+"""sector bitmap of a block, all sectors are there: for 2 MiB; of smaller blocks the first part of it counts"""
 _ALIGN = 4 * KIB
 """The blocks' data begins at a multiple of this, as Windows 8 and later place it."""
 
@@ -46,7 +44,10 @@ _CREATOR = {"creator_application": b"win ", "creator_version": 0x000A0000, "crea
 
 
 class VhdWriter(Writer):
-    """A VHD of the exact size (in sectors). Fixed: the raw disk and a footer. Dynamic: blocks of 2 MiB.
+    """A VHD. Fixed: the raw disk and a footer. Dynamic: blocks of 2 MiB or 512 KiB.
+
+    The disk has the exact size (in sectors) unless ``force_size`` is ``off``: then it grows to what a geometry covers, as
+    qemu-img does by default. That default is not ours: the size is then no whole MiB any more, which Azure refuses.
 
     Dynamic blocks are appended as they are first touched. What is not written of a block stays a hole of the file.
 
@@ -57,14 +58,13 @@ class VhdWriter(Writer):
     identity: ContentIdentity
 
     def __init__(self, sink: Sink, virtual_size: int, target: Target) -> None:
-        super().__init__(sink, whole_sectors(virtual_size), target)
-        if self.virtual_size > MAX_DISK:
-            raise LimitExceeded(
-                f"a VHD holds at most {MAX_DISK // GIB} GiB ({MAX_DISK} bytes); the disk has {virtual_size} bytes", path=sink.name, hint="Choose vhdx"
-            )
+        options = Options.of(target)
+        super().__init__(sink, options.disk_size(virtual_size, sink.name), target)
         self._fixed = target.subformat == "fixed"
-        self.identity = ContentIdentity(f"vhd {target.subformat}", self.virtual_size)
-        self._blocks = -(-self.virtual_size // BLOCK)
+        self._block = options.block_size
+        purpose = f"vhd {target.subformat}" if self._block == 2 * MIB else f"vhd {target.subformat} {self._block}"
+        self.identity = ContentIdentity(purpose, self.virtual_size)
+        self._blocks = -(-self.virtual_size // self._block)
         self._table = bytearray(b"\xff" * whole_sectors(4 * self._blocks))
         self._last = -1
         """the guest block that was allocated last, and ``_data``, where its data begins in the file"""
@@ -78,10 +78,10 @@ class VhdWriter(Writer):
             return
         view = memoryview(data)
         while len(view):
-            block, within = divmod(start, BLOCK)
+            block, within = divmod(start, self._block)
             if block != self._last:
                 self._allocate(block)
-            part = view[: BLOCK - within]
+            part = view[: self._block - within]
             self.sink.write_at(self._data + within, part)
             start += len(part)
             view = view[len(part) :]
@@ -89,7 +89,7 @@ class VhdWriter(Writer):
     def _allocate(self, block: int) -> None:
         self._last = block
         self._data = -(-(self._end + len(_BITMAP)) // _ALIGN) * _ALIGN
-        self._end = self._data + BLOCK
+        self._end = self._data + self._block
         bitmap = self._data - len(_BITMAP)
         struct.pack_into(">I", self._table, 4 * block, bitmap // SECTOR)
         self.sink.write_at(bitmap, _BITMAP)
@@ -133,7 +133,7 @@ class VhdWriter(Writer):
                 table_offset=_TABLE,
                 header_version=VERSION,
                 max_table_entries=self._blocks,
-                block_size=BLOCK,
+                block_size=self._block,
                 checksum=0,
                 parent_unique_id=bytes(16),
                 parent_time_stamp=0,

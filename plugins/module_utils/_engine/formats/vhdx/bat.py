@@ -8,13 +8,14 @@
 from __future__ import annotations
 
 import array
+import mmap
 import re
-import sys
 import typing as t
 
 from ...errors import CorruptImage
 from ...extents import DATA, HOLE, ZERO, Extent
 from ...limits import MIB
+from ..entries import run_end, table
 from .layout import MAX_FILE_SIZE, Area
 from .metadata import Metadata
 
@@ -24,6 +25,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
 ENTRY_SIZE = 8
 STATE_MASK = 0x7
 RESERVED_MASK = 0xFFFF8
+BLOCK_ZERO = 2
 FULLY_PRESENT = 6
 PARTIALLY_PRESENT = 7
 # 5 is what a draft of the specification (0.95) called unmapped. Blocks that are undefined (1) or unmapped (3) may read
@@ -34,7 +36,6 @@ UNALLOCATED_OVER_PARENT = {0: HOLE, 1: ZERO, 2: ZERO, 3: ZERO, 5: ZERO}
 
 _PIECE = 1 << 16
 """payload entries read in one go: the BAT of 64 TiB in 1 MiB blocks has 512 MiB"""
-_ZEROS = bytes(2 * _PIECE * ENTRY_SIZE)
 
 
 class Claims:
@@ -46,17 +47,31 @@ class Claims:
 
     def __init__(self, storage: Storage, areas: t.Iterable[Area]) -> None:
         self._path = storage.name
-        # One byte for each, zero pages that only take memory where something is claimed.
-        self._taken = bytearray(-(-min(storage.size, MAX_FILE_SIZE) // MIB))
+        # One byte for each, in pages that only take memory where something is claimed.
+        self._taken = mmap.mmap(-1, max(1, -(-min(storage.size, MAX_FILE_SIZE) // MIB)), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         for area in areas:
             self.claim(area.offset, area.length, area.name)
 
     def claim(self, offset: int, length: int, name: str) -> None:
         """:raises CorruptImage: a part of the range (bytes, inside the file, aligned to 1 MiB) was claimed before"""
         first, end = offset // MIB, min((offset + length) // MIB, len(self._taken))
-        if self._taken.find(1, first, end) >= 0:
+        if self._taken.find(b"\1", first, end) >= 0:
             raise CorruptImage(f"{name} overlaps another block or a structure of the image", path=self._path, offset=offset)
         self._taken[first:end] = b"\1" * (end - first)
+
+    def keep(self, offset: int, length: int) -> None:
+        """As :meth:`claim`, but the range may be taken already, or lie behind the end of the file."""
+        first, end = offset // MIB, min((offset + length) // MIB, self.size)
+        self._taken[first:end] = b"\1" * (end - first)
+
+    @property
+    def size(self) -> int:
+        """Mebibytes of the file."""
+        return len(self._taken)
+
+    def taken(self, first: int) -> memoryview:
+        """One byte for each mebibyte of the file from ``first`` on, 0 where it is free."""
+        return memoryview(self._taken)[first:]
 
 
 def walk(storage: Storage, bat: Area, metadata: Metadata, claims: Claims, start: int, end: int) -> t.Iterator[Extent]:
@@ -71,15 +86,27 @@ def walk(storage: Storage, bat: Area, metadata: Metadata, claims: Claims, start:
         yield from _runs(storage, bat, metadata, claims, bitmaps, first, min(first + _PIECE, last))
 
 
+def kept(storage: Storage, bat: Area, metadata: Metadata) -> t.Iterator[tuple[int, int]]:
+    """The (offset, length) ranges that the table names without that they are read: of blocks given up, and of sector bitmaps."""
+    ratio, blocks = metadata.chunk_ratio, metadata.payload_blocks
+    for first in range(0, blocks, _PIECE):
+        entries = _payload_entries(storage, bat, ratio, first, min(first + _PIECE, blocks))
+        if entries is not None and not (entries[0] <= STATE_MASK and run_end(entries, 0, len(entries), 0) == len(entries)):
+            yield from ((entry & ~STATE_MASK, metadata.block_size) for entry in entries if entry > STATE_MASK and entry & STATE_MASK in UNALLOCATED)
+    if metadata.parent is not None:
+        for chunk in range(-(-blocks // ratio)):
+            entry = int.from_bytes(storage.read_exact(bat.offset + (chunk * (ratio + 1) + ratio) * ENTRY_SIZE, ENTRY_SIZE, bat.name), "little")
+            if entry & STATE_MASK == FULLY_PRESENT:
+                yield entry & ~STATE_MASK, MIB
+
+
 def _payload_entries(storage: Storage, bat: Area, ratio: int, first: int, last: int) -> array.array[int] | None:
-    """The entries of the payload blocks ``first`` to ``last``, without those of sector bitmap blocks between them; None where all are 0."""
+    """The entries of the payload blocks ``first`` to ``last``, without those of sector bitmap blocks between them; None where all are 0 for sure."""
     begin, end = first + first // ratio, last + (last - 1) // ratio
-    raw = storage.read_exact(bat.offset + begin * ENTRY_SIZE, (end - begin) * ENTRY_SIZE, bat.name)
-    if raw == _ZEROS[: len(raw)]:
-        return None
-    entries = array.array("Q", raw)
-    if sys.byteorder == "big":
-        entries.byteswap()
+    offset, length = bat.offset + begin * ENTRY_SIZE, (end - begin) * ENTRY_SIZE
+    if next(storage.data_ranges(offset, offset + length), None) is None:
+        return None  # a hole of the file: the table of an empty disk is nothing else
+    entries = table(storage.read_exact(offset, length, bat.name), "Q", "little")
     # Those of bitmaps are looked up one by one. Without a parent there are none; what old versions of qemu left there means nothing.
     del entries[ratio - first % ratio :: ratio + 1]
     return entries
@@ -136,7 +163,6 @@ def _runs(storage: Storage, bat: Area, metadata: Metadata, claims: Claims, bitma
     if entries is None:
         yield Extent(first * block, min((last - first) * block, size - first * block), unallocated[0])
         return
-    raw = entries.tobytes()
     count = len(entries)
     index = 0
     while index < count:
@@ -150,14 +176,11 @@ def _runs(storage: Storage, bat: Area, metadata: Metadata, claims: Claims, bitma
             where = bat.offset + (number + number // ratio) * ENTRY_SIZE
             raise CorruptImage(f"the entry {entry:#018x} of block {number} has {wrong}", path=storage.name, offset=where)
         if state in unallocated:
-            run = index + _repeats(raw, index, count)
+            run = run_end(entries, index, count, 0)
             yield Extent(guest, min((run - index) * block, size - guest), unallocated[state])
             index = run
             continue
-        run, expected = index + 1, entry + block
-        while not partial and run < count and entries[run] == expected:
-            run += 1
-            expected += block
+        run = index + 1 if partial else run_end(entries, index, count, block)
         offset = entry & ~STATE_MASK
         length = min((run - index) * block, size - guest)
         storage.require(offset, length, f"the data of guest offset {guest:#x}")
@@ -167,17 +190,3 @@ def _runs(storage: Storage, bat: Area, metadata: Metadata, claims: Claims, bitma
         else:
             yield Extent(guest, length, DATA, storage, offset)
         index = run
-
-
-def _repeats(raw: bytes, index: int, count: int) -> int:
-    """How many of the entries from ``index`` to ``count`` are the same as the first, found by comparing ever longer runs."""
-    position, step = index + 1, 1
-    while step:
-        begin, end = position * ENTRY_SIZE, (position + step) * ENTRY_SIZE
-        # Entries are all the same when they equal themselves moved by one.
-        if position + step <= count and raw[begin:end] == raw[begin - ENTRY_SIZE : end - ENTRY_SIZE]:
-            position += step
-            step *= 2
-        else:
-            step //= 2
-    return position - index

@@ -50,6 +50,9 @@ class Overlay(Storage):
     :param size: bytes; what it has more than the base reads as zeros
     """
 
+    entries = 0
+    """of the log that were replayed into it"""
+
     def __init__(self, base: Storage, size: int) -> None:
         self._base = base
         self.name = base.name
@@ -219,7 +222,7 @@ class Log:
         return CorruptImage(f"an entry of the log {what}", path=self.storage.name, offset=self.offset + entry.offset)
 
 
-def replay(storage: Storage, header: Fields) -> Storage:
+def replay(storage: Storage, header: Fields) -> Overlay:
     """The image as it is after its log was replayed.
 
     :param header: the file's current header, with a log GUID
@@ -239,6 +242,7 @@ def replay(storage: Storage, header: Fields) -> Storage:
     if size > MAX_FILE_SIZE:
         raise LimitExceeded(f"a VHDX file of {size} bytes, says its log; {MAX_FILE_SIZE} is the most that is taken", path=storage.name, offset=log.offset)
     overlay = Overlay(storage, size)
+    overlay.entries = len(entries)
     zeroed = 0
     for entry in reversed(entries):
         for offset, length, data in reversed(log.descriptors(entry)):

@@ -13,8 +13,9 @@ from ...errors import CorruptImage, printable
 from ...extents import Extent, merge, skip_holes, within
 from ...limits import MIB
 from ...storage.base import Storage
-from ..base import ImageInfo, Reader, Reference
+from ..base import CheckResult, ImageInfo, Reader, Reference
 from . import bat, layout
+from .check import check_leaks, check_region_tables
 from .log import replay
 from .metadata import read_metadata
 
@@ -40,8 +41,11 @@ class VhdxReader(Reader):
         self._creator = layout.read_creator(storage)
         self.header = layout.read_header(storage, self._warnings)
         self._dirty = self.header.log_guid != layout.NO_GUID
+        self._replayed = 0
+        """entries of the log"""
         if self._dirty:
-            self.storage = replay(storage, self.header)
+            overlay = replay(storage, self.header)
+            self.storage, self._replayed = overlay, overlay.entries
         regions = layout.read_regions(self.storage, self._warnings)
         self._areas = [layout.Area(0, MIB, "the header section"), *regions.values()]
         if self.header.log_length:
@@ -55,15 +59,27 @@ class VhdxReader(Reader):
             raise CorruptImage(f"{self._bat.name} has no room for the {wanted} entries of the disk", path=storage.name, offset=self._bat.offset)
 
     def describe(self) -> ImageInfo:
-        metadata = self.metadata
+        metadata, header = self.metadata, self.header
         specific: dict[str, t.Any] = {
+            "creator": printable(self._creator),
             "logical_sector_size": metadata.logical_sector_size,
             "physical_sector_size": metadata.physical_sector_size,
             "virtual_disk_id": layout.guid_text(metadata.virtual_disk_id),
-            "data_write_guid": layout.guid_text(self.header.data_write_guid),
+            "file_write_guid": layout.guid_text(header.file_write_guid),
+            "data_write_guid": layout.guid_text(header.data_write_guid),
+            "sequence_number": header.sequence_number,
+            "leave_blocks_allocated": metadata.fixed,
+            "has_parent": metadata.parent is not None,
+            "log_offset": header.log_offset,
+            "log_length": header.log_length,
+            "log_guid": layout.guid_text(header.log_guid) if self._dirty else None,
+            "log_state": "replayed in memory" if self._dirty else "empty",
+            "log_entries": self._replayed,
+            "bat_offset": self._bat.offset,
+            "bat_entries": metadata.bat_entries,
         }
         if metadata.parent is not None:
-            specific["parent_locator"] = dict(metadata.parent)
+            specific["parent_locator"] = {printable(key): printable(value) for key, value in metadata.parent.items()}
         warnings = list(self._warnings)
         if self._dirty:
             warnings.append("the image was not closed; it is read as it is after its log was replayed")
@@ -75,7 +91,7 @@ class VhdxReader(Reader):
             subformat="differencing" if metadata.parent is not None else "fixed" if metadata.fixed else "dynamic",
             cluster_size=metadata.block_size,
             dirty=self._dirty,
-            writer=self._creator or None,
+            writer=printable(self._creator) or None,
             references=self.references(),
             format_specific=specific,
             warnings=warnings,
@@ -120,3 +136,11 @@ class VhdxReader(Reader):
         claims = bat.Claims(self.storage, self._areas)
         blocks = merge(bat.walk(self.storage, self._bat, self.metadata, claims, start, end))
         yield from merge(skip_holes(self.over_parent(within(blocks, start, end), end)))
+
+    def check(self) -> CheckResult:
+        """The general check; the copy of the region table; and blocks that nothing names, unless a writer was interrupted."""
+        result = super().check()
+        check_region_tables(self.storage, result)
+        if not result.corruptions and not self._dirty:
+            check_leaks(self.storage, self._bat, self.metadata, self._areas, result)
+        return result

@@ -3,71 +3,61 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""The data files of ESX snapshots, described: COWD (``-delta.vmdk``) and space-efficient sparse (``-sesparse.vmdk``).
-
-Sources: VMware, "Virtual Disk Format 5.0", section "ESX Server Sparse Extents"; qemu, block/vmdk.c
-(VMDK3Header, VMDKSESparseConstHeader). Little endian; offsets and sizes are in sectors of 512 bytes.
-"""
+"""The data file of an ESX snapshot by itself, without the descriptor that says what it is a delta of."""
 
 from __future__ import annotations
 
 import typing as t
 
-from ...errors import CorruptImage, UnsupportedImage
-from ...extents import Extent
-from ...limits import SECTOR
+from ...errors import CorruptImage
+from ...extents import HOLE, Extent, merge
 from ...storage.base import Storage
-from ...structure import Structure
-from ..base import ImageInfo, Reader, check_virtual_size
-
-COWD_MAGIC = b"COWD"
-COWD_HEADER = Structure(
-    "<",
-    ("magicNumber", "4s"),
-    ("version", "I"),
-    ("flags", "I"),
-    ("numSectors", "I"),
-    ("grainSize", "I"),
-    ("gdOffset", "I"),
-    ("numGDEntries", "I"),
-    ("freeSector", "I"),
-)
-SESPARSE_MAGIC = b"\xbe\xba\xfe\xca\0\0\0\0"
-SESPARSE_VERSION = 0x0000000200000001
-SESPARSE_HEADER = Structure("<", ("magic", "8s"), ("version", "Q"), ("capacity", "Q"), ("grain_size", "Q"), ("grain_table_size", "Q"), ("flags", "Q"))
+from ..base import CheckResult, ImageInfo, Reader
+from . import cowd, sesparse
+from .grains import GrainFile
+from .siblings import advice
+from .space import check_space
 
 
 class EsxReader(Reader):
-    """One data file of an ESX snapshot."""
+    """A COWD or seSparse file: a disk if it is the root of one, or has all of the disk's grains."""
 
     format = "vmdk"
 
     def __init__(self, storage: Storage) -> None:
         super().__init__(storage)
-        raw = storage.read_exact(0, SECTOR, "the VMDK header")
-        if raw.startswith(COWD_MAGIC):
-            self._subformat = "vmfsSparse"
-            fields = COWD_HEADER.unpack(raw)
-            version, sectors, grain = fields.version, fields.numSectors, fields.grainSize
-            supported = version == 1
+        self.extent: GrainFile
+        if storage.read_at(0, len(cowd.MAGIC)) == cowd.MAGIC:
+            self._subformat, self.extent = "vmfsSparse", cowd.CowdExtent(storage)
         else:
-            self._subformat = "seSparse"
-            fields = SESPARSE_HEADER.unpack(raw)
-            version, sectors, grain = fields.version, fields.capacity, fields.grain_size
-            supported = version == SESPARSE_VERSION
-        if not supported:
-            raise UnsupportedImage(f"{self._subformat} extents of version {version:#x} are not supported", path=storage.name, offset=4)
-        if not 0 < grain <= sectors:
-            raise CorruptImage(f"a disk of {sectors} sectors in grains of {grain} is not possible", path=storage.name)
-        self.virtual_size = check_virtual_size(sectors * SECTOR, storage.name)
-        self._grain = grain * SECTOR
+            self._subformat, self.extent = "seSparse", sesparse.SeSparseExtent(storage)
+        self.virtual_size = self.extent.size
+        self._complete: bool | None = None
 
     def describe(self) -> ImageInfo:
-        return ImageInfo(self.format, self.virtual_size, self._subformat, cluster_size=self._grain, writer="VMware ESX")
+        return ImageInfo(self.format, self.virtual_size, self._subformat, cluster_size=self.extent.grain, dirty=self.extent.dirty, writer="VMware ESX")
 
     def unreadable_reason(self) -> str | None:
-        return f"a data file ({self._subformat}) of an ESX snapshot; the disk also needs its descriptor and the parent's files, which is not supported yet"
+        if self._complete is None:
+            self._complete = self._is_complete()
+        if self._complete:
+            return None
+        return f"a data file ({self._subformat}) of a snapshot: what is not in it is in another disk, which the descriptor names; {advice(self.storage)}"
+
+    def _is_complete(self) -> bool:
+        if isinstance(self.extent, cowd.CowdExtent) and self.extent.is_root:
+            return True
+        try:
+            return not any(extent.kind == HOLE for extent in self.extent.extents(0, self.virtual_size))
+        except CorruptImage:
+            return True  # whoever reads it will be told so
 
     def extents(self, start: int = 0, length: int | None = None) -> t.Iterator[Extent]:
         self.require_readable()
-        return iter(())
+        start, end = self.range(start, length)
+        return (extent.clip(start, end) for extent in merge(self.extent.extents(start, end)))
+
+    def check(self) -> CheckResult:
+        result = super().check()
+        check_space([self.extent], result)
+        return result

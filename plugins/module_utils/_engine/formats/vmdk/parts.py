@@ -16,20 +16,28 @@ from ...errors import CorruptImage, printable
 from ...extents import DATA, ZERO, Extent
 from ...limits import SECTOR
 from ...storage.base import Storage
+from . import cowd
 from .descriptor import Descriptor, ExtentLine
+from .grains import GrainFile
+from .sesparse import SeSparseExtent
 from .sparse import SparseExtent
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ..chain import Files
 
-_CREATE_TYPES = ("monolithicflat", "twogbmaxextentflat", "2gbmaxextentflat", "vmfs", "twogbmaxextentsparse", "2gbmaxextentsparse", "monolithicsparse", "custom")
-"""those whose data is in files of kinds that are read here; the others are devices, or data files of ESX snapshots"""
+_FILES = ("FLAT", "VMFS", "SPARSE", "VMFSSPARSE", "SESPARSE", "ZERO")
 _FLAT = ("FLAT", "VMFS")
-_TYPES = (*_FLAT, "SPARSE", "ZERO")
+ENCRYPTED = "encrypted by VMware, and only where its key is can it be decrypted: clone it there to a disk that is not"
+_DEVICES = ("fulldevice", "partitioneddevice", "vmfsraw", "vmfsrdm", "vmfsrdmp", "vmfsrawdevicemap", "vmfspassthroughrawdevicemap")
+_CREATE_TYPES = (
+    *("monolithicflat", "twogbmaxextentflat", "2gbmaxextentflat", "monolithicsparse", "twogbmaxextentsparse", "2gbmaxextentsparse", "custom"),
+    *("streamoptimized", "vmfs", "vmfspreallocated", "vmfseagerzeroedthick", "vmfsthin", "vmfssparse", "sesparse"),
+)
+"""those whose data is in files; what kind of file each is its line says"""
 
 
 class Part(t.NamedTuple):
-    """What one line of the extent description stands for. All in bytes; without ``flat`` and ``sparse`` it is zeros."""
+    """What one line of the extent description stands for. All in bytes; without ``flat`` and ``grains`` it is zeros."""
 
     start: int
     """guest offset"""
@@ -37,19 +45,25 @@ class Part(t.NamedTuple):
     flat: Storage | None = None
     offset: int = 0
     """where the part begins in ``flat``"""
-    sparse: SparseExtent | None = None
+    grains: GrainFile | None = None
 
 
 def obstacle(descriptor: Descriptor) -> str | None:
     """Why the disk cannot be read even when its files may be; or None."""
-    if (descriptor.create_type or "").lower() not in _CREATE_TYPES:
-        return "disks of this type are not supported yet"
-    for line in descriptor.extents:
-        if line.access == "NOACCESS":
-            return "a part of the disk must not be read (NOACCESS)"
-        if line.type not in _TYPES:
-            return f"extents of type {line.type} are not supported yet"
-    return None
+    kind = (descriptor.create_type or "").lower()
+    types = {line.type for line in descriptor.extents}
+    if kind in _DEVICES or types & {"VMFSRDM", "VMFSRAW"}:
+        return "that is a physical device or a mapping of one, which is not read: copy the device itself"
+    if descriptor.encrypted:
+        return ENCRYPTED
+    if kind == "vsansparse":
+        return "that is a snapshot on vSAN, which is not supported: let ESXi clone the disk (vmkfstools -i)"
+    if kind not in _CREATE_TYPES:
+        return "disks of this type are not known"
+    if any(line.access == "NOACCESS" for line in descriptor.extents):
+        return "a part of the disk must not be read (NOACCESS)"
+    unknown = sorted(types.difference(_FILES))
+    return f"extents of type {unknown[0]} are not known" if unknown else None
 
 
 def open_parts(descriptor: Descriptor, files: Files, path: str) -> list[Part]:
@@ -77,19 +91,25 @@ def open_parts(descriptor: Descriptor, files: Files, path: str) -> list[Part]:
             flat.require(offset, size, f"the extent with guest offset {start:#x}")
             parts.append(Part(start, size, flat=flat, offset=offset))
         else:
-            parts.append(Part(start, size, sparse=_open_sparse(line, files)))
+            parts.append(Part(start, size, grains=_open_grains(line, files)))
         start += size
     return parts
 
 
-def _open_sparse(line: ExtentLine, files: Files) -> SparseExtent:
+def _open_grains(line: ExtentLine, files: Files) -> GrainFile:
     storage = files.open(line.name or "")
-    extent = SparseExtent(storage)
-    header = extent.header
+    found: GrainFile
+    if line.type == "SESPARSE":
+        found = SeSparseExtent(storage)
+    elif storage.read_at(0, len(cowd.MAGIC)) == cowd.MAGIC:  # before there was VMFSSPARSE they were called SPARSE, too
+        found = cowd.CowdExtent(storage)
+    else:
+        found = SparseExtent(storage)
     # As in a disk of one file, the size may be rounded up to whole grains.
-    if header.capacity not in (line.sectors, -(-line.sectors // header.grain_size) * header.grain_size):
-        raise CorruptImage(f"the descriptor gives the extent {line.sectors} sectors, its own header {header.capacity}", path=storage.name, offset=12)
-    return extent
+    size = line.sectors * SECTOR
+    if found.size not in (size, -(-size // found.grain) * found.grain):
+        raise CorruptImage(f"the descriptor gives the extent {line.sectors} sectors, its own header {found.size // SECTOR}", path=storage.name, offset=12)
+    return found
 
 
 def extents(parts: list[Part], start: int, end: int) -> t.Iterator[Extent]:
@@ -101,9 +121,9 @@ def extents(parts: list[Part], start: int, end: int) -> t.Iterator[Extent]:
         first, last = max(start, part.start), min(end, part.start + part.size)
         if first >= last:
             continue
-        if part.sparse is not None:
+        if part.grains is not None:
             inside, behind = first - part.start, last - part.start
-            for extent in part.sparse.extents(inside, behind):
+            for extent in part.grains.extents(inside, behind):
                 clipped = extent.clip(inside, behind)
                 yield clipped._replace(start=clipped.start + part.start)
         elif part.flat is not None:

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import re
 import typing as t
 
 from ...codecs import ZLIB
@@ -15,14 +14,14 @@ from ...errors import CorruptImage
 from ...extents import COMPRESSED, DATA, HOLE, ZERO, Extent, Stored
 from ...limits import SECTOR
 from ...storage.base import Storage
+from ..entries import run_end
 from . import layout
+from .grains import Budget, GrainFile, end_of_zeros
 from .tables import GrainTables, Piece, little_endian
 
-_NOT_ZERO = re.compile(b"[^\\0]")
 
-
-class SparseExtent:
-    """One file with grains. A disk is one such extent, or several of them, each with its own part of the guest range.
+class SparseExtent(GrainFile):
+    """A hosted sparse extent.
 
     :param storage: the extent's file
     :raises ImageError: as layout.read_header
@@ -32,17 +31,26 @@ class SparseExtent:
         self.storage = storage
         self.header = layout.read_header(storage)
         self.size = self.header.capacity * SECTOR
-        """bytes that the guest sees of it"""
+        self.grain = self.header.grain
+        self.compressed = self.header.compressed
+        self.dirty = self.header.unclean_shutdown
         self.tables = GrainTables(storage, self.header)
 
-    def extents(self, start: int, end: int) -> t.Iterator[Extent]:
-        """Runs that cover ``start`` to ``end`` (bytes, within the extent), beginning and ending at a grain or the end.
+    @property
+    def rescued(self) -> int:
+        return self.tables.rescued
 
-        :raises CorruptImage: a table contradicts the specification or names bytes that are not there
-        """
+    def metadata(self) -> t.Iterator[tuple[int, int]]:
+        front = self.header.first_grain
+        yield 0, front * SECTOR
+        for sector, count in self.tables.places():
+            if sector >= front:
+                yield sector * SECTOR, count * SECTOR
+
+    def extents(self, start: int, end: int) -> t.Iterator[Extent]:
         if start >= end:
             return
-        header = self.header
+        header, budget = self.header, Budget(self.storage)
         span = header.grain * layout.GTES_PER_GT
         for piece in self.tables.pieces(start // span, -(-end // span)):
             base = piece.first * span
@@ -52,7 +60,7 @@ class SparseExtent:
                 continue
             first = max(0, start - base) // header.grain
             last = -(-(min(end, piece_end) - base) // header.grain)
-            yield from self._grains(piece, base, first, last)
+            yield from budget.watch(self._grains(piece, base, first, last))
 
     def _grains(self, piece: Piece, base: int, first: int, last: int) -> t.Iterator[Extent]:
         """The grains ``first`` to ``last`` of some tables whose guest range begins at byte ``base``."""
@@ -67,12 +75,10 @@ class SparseExtent:
             guest = base + index * grain
             run = index + 1
             if entry == 0:
-                found = _NOT_ZERO.search(raw, run * 4, last * 4)
-                run = found.start() // 4 if found else last
+                run = end_of_zeros(raw, 4, run, last)
                 yield Extent(guest, self._bounded(guest, (run - index) * grain), HOLE)
             elif entry == layout.GTE_ZEROED and zeroed:
-                while run < last and entries[run] == layout.GTE_ZEROED:
-                    run += 1
+                run = run_end(entries, index, last, 0)
                 yield Extent(guest, self._bounded(guest, (run - index) * grain), ZERO)
             elif entry < first_grain:
                 where = piece.sector * SECTOR + index * 4
@@ -80,10 +86,8 @@ class SparseExtent:
             elif header.compressed:
                 yield self._compressed(guest, entry * SECTOR)
             else:
-                expected = entry + sectors
-                while run < last and entries[run] == expected:
-                    run += 1
-                    expected += sectors
+                if run < last and entries[run] == entry + sectors:
+                    run = run_end(entries, index, last, sectors)
                 length = self._bounded(guest, (run - index) * grain)
                 self.storage.require(entry * SECTOR, length, f"the data of guest offset {guest:#x}")
                 yield Extent(guest, length, DATA, self.storage, entry * SECTOR)

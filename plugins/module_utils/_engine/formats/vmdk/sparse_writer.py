@@ -3,7 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""Writing monolithicSparse. Source: VMware, "Virtual Disk Format 5.0", section "Hosted Sparse Extents"."""
+"""Writing monolithicSparse, and the file format that its grains are in.
+
+Source: VMware, "Virtual Disk Format 5.0", section "Hosted Sparse Extents".
+"""
 
 from __future__ import annotations
 
@@ -23,41 +26,50 @@ if t.TYPE_CHECKING:  # pragma: no cover
 _DESCRIPTOR_SECTORS = 20
 """room for those who edit the descriptor in place, as all writers leave it"""
 
+GRAIN_BYTES = layout.GRAIN * SECTOR
 
-class SparseWriter(Writer):
-    """Grains, appended in guest order, behind tables whose place and size are known from the start.
+
+class SparseFile:
+    """One hosted sparse extent: grains, appended in guest order, behind tables whose place and size are known from the start.
 
     Layout, as VMware and qemu have it: header, descriptor, redundant grain directory and its tables, grain directory and
     its tables, grains. The tables of what is never written stay holes.
+
+    :param sink: the extent's file
+    :param sectors: what the guest sees of it
+    :param embedded: the disk is this one file, and its descriptor is in it
+    :param zeroed_grain: a later writer may mark grains as zeros
     """
 
-    unit = layout.GRAIN * SECTOR
-    identity: ContentIdentity
-
-    def __init__(self, sink: Sink, virtual_size: int, target: Target) -> None:
-        super().__init__(sink, whole_sectors(virtual_size), target)
-        self._options = descriptor.Options.of(target)
-        self.identity = ContentIdentity("vmdk monolithicSparse", self.virtual_size)
-        self._sectors = capacity(self.virtual_size)
-        tables = -(-self._sectors // (layout.GRAIN * layout.GTES_PER_GT))
+    def __init__(self, sink: Sink, sectors: int, *, embedded: bool, zeroed_grain: bool) -> None:
+        self._sink = sink
+        self._sectors = sectors
+        self._descriptor = (1, _DESCRIPTOR_SECTORS) if embedded else (0, 0)
+        self._zeroed_grain = zeroed_grain
+        tables = -(-sectors // (layout.GRAIN * layout.GTES_PER_GT))
         directory = -(-tables * 4 // SECTOR)
-        self._rgd = 1 + _DESCRIPTOR_SECTORS
+        self._rgd = 1 + self._descriptor[1]
         self._gd = self._rgd + directory + tables * layout.GT_SECTORS
         # The sectors of the tables, in both copies.
         self._redundant = array.array("I", range(self._rgd + directory, self._gd, layout.GT_SECTORS))
         self._primary = array.array("I", range(self._gd + directory, self._gd + directory + tables * layout.GT_SECTORS, layout.GT_SECTORS))
         behind = self._gd + directory + tables * layout.GT_SECTORS
         self._over_head = -(-behind // layout.GRAIN) * layout.GRAIN
-        self._end = self._over_head
+        self.end = self._over_head
+        """sector behind the last grain"""
         self._table = array.array("I", bytes(layout.GT_BYTES))
         self._table_index = 0
 
     def write(self, start: int, data: t.Any) -> None:
-        length = len(data)
-        grains = -(-length // self.unit)
-        check_room(self._end + grains * layout.GRAIN)
-        self.sink.write_at(self._end * SECTOR, data)
-        self._map(start // self.unit, grains)
+        """Append whole grains.
+
+        :param start: bytes into the extent, a multiple of a grain
+        :raises UnsupportedImage: the tables cannot point that far
+        """
+        grains = -(-len(data) // GRAIN_BYTES)
+        check_room(self.end + grains * layout.GRAIN)
+        self._sink.write_at(self.end * SECTOR, data)
+        self._map(start // GRAIN_BYTES, grains)
 
     def _map(self, grain: int, count: int) -> None:
         """Enter the next ``count`` grains of the file for consecutive grains of the guest."""
@@ -67,37 +79,40 @@ class SparseWriter(Writer):
                 self._flush_table()
                 self._table_index = index
             run = min(count, layout.GTES_PER_GT - slot)
-            after = self._end + run * layout.GRAIN
-            self._table[slot : slot + run] = array.array("I", range(self._end, after, layout.GRAIN))
-            grain, count, self._end = grain + run, count - run, after
+            after = self.end + run * layout.GRAIN
+            self._table[slot : slot + run] = array.array("I", range(self.end, after, layout.GRAIN))
+            grain, count, self.end = grain + run, count - run, after
 
     def _flush_table(self) -> None:
         """Write the table of the guest range so far; what comes is above it."""
         if any(self._table):
             raw = little_endian(self._table.tobytes()).tobytes()
             for directory in (self._redundant, self._primary):
-                self.sink.write_at(directory[self._table_index] * SECTOR, raw)
+                self._sink.write_at(directory[self._table_index] * SECTOR, raw)
             self._table = array.array("I", bytes(layout.GT_BYTES))
 
-    def finish(self) -> None:
+    def finish(self, text: bytes = b"") -> None:
+        """Write tables and header.
+
+        :param text: the embedded descriptor
+        """
         self._flush_table()
-        self.sink.write_at(self._rgd * SECTOR, little_endian(self._redundant.tobytes()).tobytes())
-        self.sink.write_at(self._gd * SECTOR, little_endian(self._primary.tobytes()).tobytes())
-        text = descriptor.build("monolithicSparse", self._sectors, self._options, self.identity)
-        self.sink.write_at(0, self._header() + descriptor.pad(text))
+        self._sink.write_at(self._rgd * SECTOR, little_endian(self._redundant.tobytes()).tobytes())
+        self._sink.write_at(self._gd * SECTOR, little_endian(self._primary.tobytes()).tobytes())
+        self._sink.write_at(0, self._header() + descriptor.pad(text))
         # Whole grains, also where the disk ends inside the last one.
-        self.sink.truncate(self._end * SECTOR)
+        self._sink.truncate(self.end * SECTOR)
 
     def _header(self) -> bytes:
         return descriptor.pad(
             layout.SPARSE_EXTENT_HEADER.pack(
                 magicNumber=layout.MAGIC,
-                version=1,
-                flags=layout.FLAG_NEWLINE_TEST | layout.FLAG_REDUNDANT,
+                version=2 if self._zeroed_grain else 1,
+                flags=layout.FLAG_NEWLINE_TEST | layout.FLAG_REDUNDANT | (layout.FLAG_ZEROED_GRAIN if self._zeroed_grain else 0),
                 capacity=self._sectors,
                 grainSize=layout.GRAIN,
-                descriptorOffset=1,
-                descriptorSize=_DESCRIPTOR_SECTORS,
+                descriptorOffset=self._descriptor[0],
+                descriptorSize=self._descriptor[1],
                 numGTEsPerGT=layout.GTES_PER_GT,
                 rgdOffset=self._rgd,
                 gdOffset=self._gd,
@@ -107,6 +122,26 @@ class SparseWriter(Writer):
                 compressAlgorithm=0,
             )
         )
+
+
+class SparseWriter(Writer):
+    """monolithicSparse: the whole disk is one extent."""
+
+    unit = GRAIN_BYTES
+    identity: ContentIdentity
+
+    def __init__(self, sink: Sink, virtual_size: int, target: Target) -> None:
+        super().__init__(sink, whole_sectors(virtual_size), target)
+        self._options = descriptor.Options.of(target)
+        self.identity = ContentIdentity("vmdk monolithicSparse", self.virtual_size)
+        self._sectors = capacity(self.virtual_size)
+        self._file = SparseFile(sink, self._sectors, embedded=True, zeroed_grain=self._options.zeroed_grain)
+
+    def write(self, start: int, data: t.Any) -> None:
+        self._file.write(start, data)
+
+    def finish(self) -> None:
+        self._file.finish(descriptor.build("monolithicSparse", self._sectors, self._options, self.identity))
 
 
 def capacity(virtual_size: int) -> int:

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import array
 import typing as t
-import zlib
 
+from ...codecs import compressor
 from ...identity import ContentIdentity
 from ...limits import MIB, SECTOR
 from ..base import Target, Writer, whole_sectors
@@ -27,7 +27,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 _OVER_HEAD = 128
 """sectors in front of the first grain"""
-_LEVEL = 6
+_LEVEL, _WINDOW = 6, 15
 _SIZE = layout.GRAIN_MARKER.size - 8
 """bytes of a grain marker's second field, which encode() fills in"""
 
@@ -47,6 +47,7 @@ class StreamOptimizedWriter(Writer):
         super().__init__(sink, whole_sectors(virtual_size), target)
         self._options = descriptor.Options.of(target)
         self.identity = ContentIdentity("vmdk streamOptimized", self.virtual_size)
+        self._compress = compressor(target.compressor, _LEVEL, _WINDOW)
         self._sectors = capacity(self.virtual_size)
         self._directory = array.array("I", bytes(4 * -(-self._sectors // (layout.GRAIN * layout.GTES_PER_GT))))
         self._table = array.array("I", bytes(layout.GT_BYTES))
@@ -55,16 +56,12 @@ class StreamOptimizedWriter(Writer):
         self._pending: list[bytes] = []
         self._pending_size = 0
 
-    def encode(self, data: bytes) -> bytes:
+    def encode(self, data: t.Any) -> bytes:
         """The grain without its place: size, zlib stream, zeros up to a whole sector (counted with the missing 8 bytes).
 
         A disk's short last grain is filled up with zeros: not every reader takes a short one.
         """
-        packer = zlib.compressobj(_LEVEL)
-        packed = packer.compress(data)
-        if len(data) < self.unit:
-            packed += packer.compress(bytes(self.unit - len(data)))
-        packed += packer.flush()
+        packed = self._compress(data if len(data) == self.unit else bytes(data) + bytes(self.unit - len(data)))
         return len(packed).to_bytes(_SIZE, "little") + packed + bytes(-(len(packed) + layout.GRAIN_MARKER.size) % SECTOR)
 
     def write(self, start: int, data: t.Any) -> None:

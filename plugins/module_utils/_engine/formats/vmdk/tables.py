@@ -82,6 +82,21 @@ class GrainTables:
             yield self._piece(index, count, one, other, left)
             index += count
 
+    def places(self) -> t.Iterator[tuple[int, int]]:
+        """The (sector, number of sectors) ranges where the directories and the tables lie, each once."""
+        header, (primary, redundant) = self._header, self._directories()
+        sectors = -(-header.tables * 4 // SECTOR)
+        yield header.gd_offset, sectors
+        if header.rgd_offset not in (0, header.gd_offset):
+            yield header.rgd_offset, sectors
+        for entries, other in ((primary, _NONE), (redundant, primary)):
+            index = 0
+            while index < len(entries):
+                count = _run(entries, index, len(entries))
+                if entries[index] and entries[index : index + count] != other[index : index + count]:
+                    yield entries[index], count * GT_SECTORS
+                index += count
+
     def _piece(self, index: int, count: int, one: int | None, other: int | None, left: list[int]) -> Piece:
         """Tables that begin at sector ``one`` and their copies at ``other``: 0 for not there, None for damaged."""
         if one == other == 0:

@@ -21,6 +21,7 @@ TARGETS = {
     "qcow2 compressed": ("qcow2", ["--compress"]),
     "vmdk": ("vmdk", []),
     "vmdk streamOptimized": ("vmdk", ["--subformat", "streamOptimized"]),
+    "vmdk twoGbMaxExtentSparse": ("vmdk", ["--subformat", "twoGbMaxExtentSparse"]),
     "vdi": ("vdi", []),
     "vdi fixed": ("vdi", ["--subformat", "fixed"]),
     "vhd": ("vpc", []),

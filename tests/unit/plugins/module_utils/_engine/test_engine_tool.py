@@ -90,10 +90,10 @@ def test_what_is_no_file(engine, images, tmp_path):
     ("options", "wanted"),
     [
         (["--format", "foo"], "no format is called 'foo' (there are: iso, qcow2, raw, vdi, vhd, vhdx, vmdk)"),
-        (["--format", "vmdk", "--subformat", "foo"], "vmdk cannot be written as 'foo' (it has: monolithicSparse, streamOptimized)"),
+        (["--format", "vmdk", "--subformat", "foo"], "vmdk cannot be written as 'foo' (it has: monolithicSparse, streamOptimized, monolithicFlat, twoGbMaxExtentSparse, twoGbMaxExtentFlat)"),
         (["--format", "raw", "--subformat", "foo"], "raw cannot be written as 'foo' (it has: no subformats)"),
         (["--format", "vdi", "--compress"], "vdi dynamic cannot be compressed"),
-        (["--format", "qcow2", "-o", "preallocation=full"], "qcow2 has no option preallocation (it has: cluster_size, compat)"),
+        (["--format", "qcow2", "-o", "data_file=x"], "qcow2 has no option data_file (it has: backing_file, backing_fmt, cluster_size, compat, "),
         (["--format", "qcow2", "-o", "cluster_size"], "an option is given as key=value, not 'cluster_size'"),
         (["--format", "qcow2", "-o", "cluster_size=3"], "cluster_size is a power of two from 512 to 2M, not '3'"),
         (["--format", "vhdx", "-o", "block_size=3"], "block_size of '3' (a power of two from 1M to 256M"),

@@ -82,14 +82,13 @@ def old_tar(name):
     return bytes(data)
 
 
+READ_ONLY = ("qcow", "qed", "parallels", "bochs", "cloop")
 KOLY = (-512, b"koly" + struct.pack(">II", 4, 512))
 KNOWN = {
     "qcow": at((0, b"QFI\xfb" + struct.pack(">I", 1))),
     "qcow2": at((0, b"QFI\xfb" + struct.pack(">I", 3))),
     "qed": at((0, b"QED\0")),
     "vmdk": at((0, b"KDMV" + struct.pack("<I", 1))),
-    "cowd": at((0, b"COWD")),
-    "sesparse": at((0, struct.pack("<QQ", 0xCAFEBABE, 0x200000001))),
     "vdi": at((0, b"<<< any text >>>\n"), (64, struct.pack("<I", 0xBEDA107F))),
     "vhd": fixed_vhd(),
     "vhdx": at((0, b"vhdxfile")),
@@ -97,6 +96,7 @@ KNOWN = {
     "iso": at(iso()),
     "udf": at(*udf()),
     "cdraw": at((0, b"\0" + b"\xff" * 10 + b"\0"), (16 * 2352 + 17, b"CD001")),
+    "encrcdsa": at((0, b"encrcdsa\0\0\0\x02")),
     "gzip": gzip.compress(b"x"),
     "xz": b"\xfd7zXZ\0\0\x04",
     "bzip2": b"BZh91AY&SY",
@@ -138,7 +138,7 @@ def test_every_format_has_its_name(name):
         assert registry.lookup(detection.best.reader)
 
 
-@pytest.mark.parametrize("name", sorted(set(KNOWN) - {"qcow2", "vmdk", "vdi", "vhd", "vhdx", "iso", "udf", "raw"}))
+@pytest.mark.parametrize("name", sorted(set(KNOWN) - {"qcow2", "vmdk", "vdi", "vhd", "vhdx", "iso", "udf", "luks", "dmg", "raw", *READ_ONLY}))
 def test_what_is_only_named_is_refused_with_advice(name):
     storage = Memory(KNOWN[name], name="some-file")
     with pytest.raises(UnsupportedImage) as caught:
@@ -150,6 +150,8 @@ def test_what_is_only_named_is_refused_with_advice(name):
 VARIANTS = {
     "qcow2 of another version": ("qcow2", at((0, b"QFI\xfb" + struct.pack(">I", 4)))),
     "vmdk of another version": ("vmdk", at((0, b"KDMV" + struct.pack("<I", 9)))),
+    "vmdk of esx (cowd)": ("vmdk", at((0, b"COWD"))),
+    "vmdk of esx (sesparse)": ("vmdk", at((0, struct.pack("<QQ", 0xCAFEBABE, 0x200000001)))),
     "vmdk descriptor": ("vmdk", DESCRIPTOR),
     "vmdk descriptor, padded": ("vmdk", DESCRIPTOR.ljust(20 * 512, b"\0")),
     "vmdk descriptor with BOM, CRLF, comments, no title": ("vmdk", b"\xef\xbb\xbf# made by hand\r\n\r\n  \r\nVersion = 1\r\nCID=1\r\n"),
@@ -251,7 +253,7 @@ def test_a_nested_footer_does_not_make_a_vhd():
 
 
 def test_a_declared_format_has_to_be_the_detected_one():
-    for name in ("qcow2", "vmdk", "vdi", "vhd", "vhdx", "iso"):
+    for name in ("qcow2", "vmdk", "vdi", "vhd", "vhdx", "iso", *READ_ONLY):
         storage = Memory(KNOWN[name])
         detection = detect(storage)
         assert require_disk(detection, storage) == name
@@ -262,7 +264,7 @@ def test_a_declared_format_has_to_be_the_detected_one():
             require_disk(detection, storage, declared="vdi" if name != "vdi" else "vmdk")
         with pytest.raises(UnsupportedImage):
             require_disk(detection, storage, declared="no-such-format")
-    for name in ("tar", "gzip", "qed"):
+    for name in ("tar", "gzip", "vma"):
         storage = Memory(KNOWN[name])
         with pytest.raises(InvalidImage):
             require_disk(detect(storage), storage, declared="raw")

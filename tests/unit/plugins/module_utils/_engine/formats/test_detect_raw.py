@@ -124,7 +124,13 @@ def test_a_vdi_without_its_signature_is_told():
 
 
 def test_files_that_are_no_disks_are_told_by_name():
-    for start, what in ((b"\x89PNG\r\n\x1a\n", "PNG"), (b"%PDF-1.7\n", "PDF"), (b"\x7fELF\2\1\1", "ELF"), (b"\0\0\0\x20ftypisom", "MP4")):
+    for start, what in (
+        (b"\x89PNG\r\n\x1a\n", "PNG"),
+        (b"%PDF-1.7\n", "PDF"),
+        (b"\x7fELF\2\1\1", "ELF"),
+        (b"\0\0\0\x20ftypisom", "MP4"),
+        (b"\xa2\x72\x19\xf6\1\0\0\0", "ctk"),
+    ):
         storage = Memory(start + NOISE)
         with pytest.raises(InvalidImage, match=what):
             require_disk(detect(storage), storage)

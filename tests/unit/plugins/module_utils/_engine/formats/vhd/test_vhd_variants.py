@@ -115,7 +115,7 @@ def test_any_range_is_a_part_of_the_whole():
 MAXIMUM = (65535, 16, 255)
 
 
-@pytest.mark.parametrize("creator", [b"vpc ", b"qemu", b"qem2", b"win ", b"vbox", b"d2v\0", b"tap\0", b"wa\0\0"])
+@pytest.mark.parametrize("creator", [b"vpc ", b"qemu", b"qem2", b"win ", b"vbox", b"d2v\0", b"tap\0", b"wa\0\0", b"CTXS", b"vs  "])
 @pytest.mark.parametrize("chs", [(15, 4, 17), (16, 4, 17), MAXIMUM])
 def test_the_size_that_counts(creator, chs, tmp_path, qemu_img):
     """The geometry covers less than, exactly, or far more than the 16*4*17 sectors of the disk. qemu-img 10 knows the creators."""

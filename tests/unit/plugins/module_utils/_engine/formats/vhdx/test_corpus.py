@@ -54,7 +54,8 @@ def test_right_or_refused(cases, tmp_path):
             assert found[1].startswith(row["qemu10_convert"].split(":")[2])
         elif found is not None:
             assert found == expected, row["case"]
-            assert reader.check().clean, row["case"]
+            # Read by the copy of a region table that others refuse: right, and yet to be reported.
+            assert reader.check().clean == (row["case"] != "bad-vhdx-region1-bad"), row["case"]
             right.append(row["case"])
         elif row["expect"] == "ok":
             assert reader.describe().subformat == "differencing", row["case"]

@@ -75,6 +75,44 @@ def test_names_of_other_code_pages():
         assert read(HEAD.encode() + b'RW 8 VMFS "' + raw + b'"\n').references()[0].name == name
 
 
+@pytest.mark.parametrize(
+    ("encoding", "raw", "name"),
+    [
+        ("windows-1252", b"caf\xe9 \x80.vmdk", "café €.vmdk"),
+        ("windows-1252", b"\xc3\xa9.vmdk", "Ã©.vmdk"),  # it would be UTF-8, too
+        ("windows-1251", b"\xe4\xe8\xf1\xea.vmdk", "диск.vmdk"),
+        ("windows-936", b"\xb4\xc5\xc5\xcc.vmdk", "磁盘.vmdk"),
+        ("GBK", b"\xb4\xc5\xc5\xcc.vmdk", "磁盘.vmdk"),
+        ("Shift_JIS", b"\x83f\x83B\x83X\x83N\x95\x5c.vmdk", "ディスク表.vmdk"),  # the last one's second byte is that of a backslash
+        ("UTF-8", "磁盘.vmdk".encode(), "磁盘.vmdk"),
+        ("UTF-8", b"caf\xe9.vmdk", "café.vmdk"),  # it is not
+        ("windows-1252", b"\x81.vmdk", "\x81.vmdk"),  # no character of it
+        ("IBM-037", b"caf\xc3\xa9.vmdk", "café.vmdk"),  # not one in which a descriptor can be written
+        ("windows-9999", b"caf\xc3\xa9.vmdk", "café.vmdk"),
+        ("rot13", b"caf\xc3\xa9.vmdk", "café.vmdk"),
+        ("utf-7", b"+AGE-.vmdk", "+AGE-.vmdk"),
+    ],
+)
+def test_the_encoding_that_is_declared(encoding, raw, name):
+    text = HEAD.replace("CID=", f'encoding="{encoding}"\nCID=', 1).encode() + b'RW 8 VMFS "' + raw + b'"\n'
+    reader = read(text)
+    assert reader.references()[0].name == name
+    assert reader.describe().format_specific["encoding"] == encoding
+
+
+@pytest.mark.parametrize("version", ["1", "2", "3", "4"])
+def test_versions(version):
+    head = HEAD.replace("version=1", f"version={version}").replace("createType", 'isNativeSnapshot="no"\nchangeTrackPath="x-ctk.vmdk"\ncreateType')
+    found = read(head + 'RW 8 VMFS "x-flat.vmdk"\n').describe().format_specific
+    assert (found["create_type"], found["change_track_path"]) == ("monolithicFlat", "x-ctk.vmdk")
+
+
+@pytest.mark.parametrize("version", ["0", "5", "10", "one"])
+def test_versions_that_are_not_known(version):
+    with pytest.raises(UnsupportedImage, match="version"):
+        read(HEAD.replace("version=1", f"version={version}") + 'RW 8 VMFS "x-flat.vmdk"\n')
+
+
 @pytest.mark.parametrize("name", ["/etc/passwd", "../../secret", "/dev/sda", "json:{}", "http://host/x"])
 def test_names_are_listed_and_nothing_else(name):
     reader = read(HEAD + f'RW 2048 FLAT "{name}" 0\n')

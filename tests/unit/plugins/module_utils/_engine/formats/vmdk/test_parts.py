@@ -9,6 +9,7 @@ import os
 import random
 import subprocess
 
+import build_vmdk
 import pytest
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.errors import (
     AccessError,
@@ -112,6 +113,8 @@ def test_holes_of_a_flat_file_are_not_read(flat, tmp_path):
         ('RW 8 FLAT "disk.vmdk" 0\n', CorruptImage, "loop"),
         ('RW 1 FLAT "flat.bin" 0\nRW 1 FLAT "./flat.bin" 0\n', CorruptImage, "loop"),
         ('RW 8 SPARSE "flat.bin"\n', InvalidImage, "not a VMDK sparse extent"),
+        ('RW 8 VMFSSPARSE "flat.bin"\n', InvalidImage, "not a VMDK sparse extent"),
+        ('RW 8 SESPARSE "flat.bin"\n', InvalidImage, "not an seSparse extent"),
         ('RW 8 SPARSE "missing.vmdk"\n', AccessError, "no such file"),
         ('RW 8 FLAT "/etc/passwd" 0\n', UnsafeReference, "/etc/passwd"),
         ('RW 8 FLAT "/nowhere/flat.bin" 0\n', UnsafeReference, "does not lie in the folder"),
@@ -131,23 +134,54 @@ def test_files_that_are_refused(flat, lines, kind, match):
 
 
 @pytest.mark.parametrize(
-    ("create_type", "line"),
+    ("create_type", "line", "reason"),
     [
-        ("fullDevice", 'RW 8 FLAT "flat.bin" 0\n'),
-        ("partitionedDevice", 'RW 8 FLAT "flat.bin" 0\n'),
-        ("vmfsRawDeviceMap", 'RW 8 VMFSRDM "flat.bin"\n'),
-        ("vmfsSparse", 'RW 8 VMFSSPARSE "flat.bin"\n'),
-        ("seSparse", 'RW 8 SESPARSE "flat.bin"\n'),
-        ("monolithicFlat", 'NOACCESS 8 FLAT "flat.bin" 0\n'),
-        ("monolithicFlat", "NOACCESS 8 ZERO\n"),
-        ("vmfs", 'RW 8 VMFSRAW "flat.bin"\n'),
+        ("fullDevice", 'RW 8 FLAT "flat.bin" 0\n', "physical device"),
+        ("partitionedDevice", 'RW 8 FLAT "flat.bin" 0\n', "physical device"),
+        ("vmfsRaw", 'RW 8 VMFSRAW "flat.bin"\n', "physical device"),
+        ("vmfsRawDeviceMap", 'RW 8 VMFSRDM "flat.bin"\n', "physical device"),
+        ("vmfsPassthroughRawDeviceMap", 'RW 8 VMFSRDM "flat.bin"\n', "physical device"),
+        ("vmfs", 'RW 8 VMFSRAW "flat.bin"\n', "physical device"),
+        ("vsanSparse", 'RW 8 VSANSPARSE "flat.bin"\n', "vSAN"),
+        ("vmfs", 'RW 8 VSANSPARSE "flat.bin"\n', "VSANSPARSE"),
+        ("newSparse", 'RW 8 VMFS "flat.bin"\n', "not known"),
+        ("monolithicFlat", 'NOACCESS 8 FLAT "flat.bin" 0\n', "NOACCESS"),
+        ("monolithicFlat", "NOACCESS 8 ZERO\n", "NOACCESS"),
     ],
 )
-def test_kinds_that_are_described_but_not_read(flat, create_type, line):
+def test_kinds_that_are_described_but_not_read(flat, create_type, line, reason):
     with flat(line, HEAD.replace("monolithicFlat", create_type)) as source:
         assert source.reader.describe().subformat == create_type
-        with pytest.raises(UnsupportedImage, match="not supported|NOACCESS"):
+        with pytest.raises(UnsupportedImage, match=reason):
             source.reader.extents()
+
+
+@pytest.mark.parametrize("line", ['encryptionKeys="vmware:key/list/(pair/x)"', 'ddb.iofilters = "vmwarevmcrypt"', 'encryption.keySafe = "vmware:key/list/x"'])
+def test_encrypted_disks_are_described_but_not_read(flat, tmp_path, qemu_img, line):
+    """Nothing but the descriptor says so: the file holds as many bytes as without."""
+    with flat(f'RW 8 FLAT "flat.bin" 0\n{line}\n') as source:
+        assert source.reader.describe().encrypted
+        with pytest.raises(UnsupportedImage, match="encrypted by VMware"):
+            source.reader.extents()
+    with flat('RW 8 FLAT "flat.bin" 0\nddb.iofilters = "vmwarelwd"\n') as source:
+        assert not source.reader.describe().encrypted
+        assert content_of(source.reader) == b"".join(flat.sectors)
+    run(qemu_img, "create", "-q", "-f", "vmdk", tmp_path / "sparse.vmdk", "1M")
+    data = (tmp_path / "sparse.vmdk").read_bytes()
+    text = data[512 : data.index(b"\0", 512)] + line.encode() + b"\n"
+    (tmp_path / "sparse.vmdk").write_bytes(data[:512] + text + data[512 + len(text) :])
+    with opened(tmp_path / "sparse.vmdk") as source:
+        assert source.reader.describe().encrypted
+        with pytest.raises(UnsupportedImage, match="encrypted by VMware"):
+            next(source.reader.extents())
+
+
+@pytest.mark.parametrize(
+    "create_type", ["streamOptimized", "custom", "vmfsThin", "vmfsPreallocated", "vmfsEagerZeroedThick", "2GbMaxExtentFlat", "MONOLITHICFLAT"]
+)
+def test_what_kind_of_file_it_is_the_line_says(flat, create_type):
+    with flat('RW 8 VMFS "flat.bin"\n', HEAD.replace("monolithicFlat", create_type)) as source:
+        assert content_of(source.reader) == b"".join(flat.sectors)
 
 
 def test_a_split_disk_whose_part_has_another_size(tmp_path, qemu_img):
@@ -161,6 +195,65 @@ def test_a_split_disk_whose_part_has_another_size(tmp_path, qemu_img):
         else:
             with pytest.raises(CorruptImage, match="its own header 2048"), opened(tmp_path / "disk.vmdk"):
                 pass
+
+
+@pytest.mark.parametrize("sizes", [(4192256, 100), (8323072, 8323072, 3), (128, 256, 16065), (1, 2, 3)], ids=str)
+def test_a_disk_split_at_any_size(tmp_path, qemu_img, qemu_io, sizes):
+    """2047 MiB is VMware's size, 4064 MiB that of Fusion 12; and qemu-img writes none of them."""
+    lines = []
+    for number, sectors in enumerate(sizes, 1):
+        part = tmp_path / f"my disk-s{number:03}.vmdk"
+        run(qemu_img, "create", "-q", "-f", "vmdk", part, sectors * SECTOR)
+        for at in {0, sectors // 2, sectors - 1}:
+            run(qemu_io, "-f", "vmdk", "-c", f"write -P {number * 16 + at % 5 + 1} {at * SECTOR} 512", part)
+        lines.append(f'RW {sectors} SPARSE "{part.name}"\n')
+    (tmp_path / "my disk.vmdk").write_text(HEAD.replace("monolithicFlat", "twoGbMaxExtentSparse") + "".join(lines))
+    with opened(tmp_path / "my disk.vmdk") as source:
+        reader = source.reader
+        assert reader.virtual_size == sum(sizes) * SECTOR
+        assert reader.check().clean
+        assert reader.describe().cluster_size == 65536
+        found = {extent.start + at: data for extent in reader.extents() if not extent.is_zero for at, data in pieces(reader.read_extent(extent))}
+    start, wanted = 0, {}
+    for number, sectors in enumerate(sizes, 1):
+        wanted.update({(start + at) * SECTOR: bytes([number * 16 + at % 5 + 1]) * SECTOR for at in {0, sectors // 2, sectors - 1}})
+        start += sectors
+    assert found == wanted
+
+
+def pieces(data):
+    """(offset, bytes) of the sectors that are not zero."""
+    return [(at, data[at : at + SECTOR]) for at in range(0, len(data), SECTOR) if data[at : at + SECTOR].strip(b"\0")]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("disk-flat.vmdk", "flat"), ("disk-f001.vmdk", "flat"), ("disk-s001.vmdk", "sparse"), ("disk-delta.vmdk", "cowd"), ("disk-sesparse.vmdk", "sesparse")],
+)
+def test_a_data_file_in_the_place_of_the_disk(tmp_path, qemu_img, name, kind):
+    """We say what to name instead, when it is there and really names the file."""
+    part = tmp_path / name
+    if kind == "flat":
+        part.write_bytes(bytes(range(256)) * 16)
+    elif kind == "sparse":
+        run(qemu_img, "create", "-q", "-f", "vmdk", "-o", "subformat=twoGbMaxExtentSparse", tmp_path / "disk.vmdk", 4096)
+    else:
+        part.write_bytes(build_vmdk.cowd(8, {0: b"x" * 512}) if kind == "cowd" else build_vmdk.sesparse(16, {0: b"x" * 4096}))
+
+    def said():
+        with open_source(Request(str(part))) as source:
+            return " ".join(source.reader.describe().warnings if kind == "flat" else [source.reader.unreadable_reason()])
+
+    (tmp_path / "disk.vmdk").write_text(HEAD + f'RW 8 FLAT "{name}" 0\n')
+    assert f"name '{tmp_path}/disk.vmdk' instead" in said() or f"'{tmp_path}/disk.vmdk': name that instead" in said()
+    (tmp_path / "disk.vmdk").write_text(HEAD + f'RW 8 FLAT "other-{name}" 0\n')
+    assert str(tmp_path / "disk.vmdk") not in said()
+    (tmp_path / "real.vmdk").write_text(HEAD + f'RW 8 FLAT "{name}" 0\n')
+    (tmp_path / "disk.vmdk").unlink()
+    (tmp_path / "disk.vmdk").symlink_to("real.vmdk")
+    assert str(tmp_path / "disk.vmdk") not in said()
+    (tmp_path / "disk.vmdk").unlink()
+    assert str(tmp_path / "disk.vmdk") not in said()
 
 
 @pytest.fixture

@@ -190,15 +190,3 @@ def test_a_stream_may_be_padded(tmp_path, padding):
     built[56:64] = b"\xff" * 8
     built += struct.pack("<QII", 1, 0, 3).ljust(512, b"\0") + footer + bytes(512 + padding)
     assert content_of(open_vmdk(Memory(bytes(built)))) == b"p" * 65536
-
-
-def test_esx_snapshot_files_are_described():
-    cowd = struct.pack("<4s7I", b"COWD", 1, 3, 8192, 1, 4, 2, 99).ljust(2048, b"\0")
-    sesparse = struct.pack("<6Q", 0xCAFEBABE, 0x200000001, 16384, 8, 64, 0).ljust(1024, b"\0")
-    for raw, subformat, size, grain in ((cowd, "vmfsSparse", 4 << 20, 512), (sesparse, "seSparse", 8 << 20, 4096)):
-        reader = open_vmdk(Memory(raw))
-        info = reader.describe()
-        assert (info.subformat, info.virtual_size, info.cluster_size) == (subformat, size, grain)
-        assert subformat in reader.unreadable_reason()
-        with pytest.raises(UnsupportedImage):
-            reader.extents()
