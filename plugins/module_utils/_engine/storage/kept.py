@@ -18,6 +18,9 @@ import json
 import os
 import typing as t
 
+from ..errors import ImageError
+from .file import FileStorage
+
 _MARK = "# The files of a disk image are being replaced here. If that was interrupted, the image has to be written again.\n"
 _MAX_MARK = 16 << 20
 _CANNOT_LINK = (errno.EPERM, errno.EACCES, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV)
@@ -33,10 +36,14 @@ def mark(names: t.Iterable[str]) -> bytes:
 
 def unfinished(path: str) -> list[str] | None:
     """The names in the mark that an interrupted run left at ``path``; None where there is no mark."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-        with open(path, encoding="utf-8") as file:
-            if file.read(len(_MARK)) == _MARK:
-                return [name for name in json.loads(file.read(_MAX_MARK))["files"] if isinstance(name, str)]
+    with contextlib.suppress(ImageError, ValueError, KeyError, TypeError, RecursionError):
+        storage = FileStorage(path)  # which does not wait at a FIFO
+        try:
+            begin = _MARK.encode("ascii")
+            if storage.read_at(0, len(begin)) == begin:
+                return [name for name in json.loads(storage.read_at(len(begin), _MAX_MARK).decode("utf-8"))["files"] if isinstance(name, str)]
+        finally:
+            storage.close()
     return None
 
 

@@ -41,6 +41,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 _PIECE = 1 << 16
 """entries of the block map read at once (256 KiB)"""
+_GLANCE = 1 << 10
+"""blocks: who asks for so few of a disk with a large map does not have the whole map checked"""
 
 
 class VdiReader(Reader):
@@ -148,12 +150,15 @@ class VdiReader(Reader):
         )
 
     def extents(self, start: int = 0, length: int | None = None) -> t.Iterator[Extent]:
+        """As the reader's contract has it; two entries with one block are told where the whole disk is asked for."""
         self.require_readable()
-        self._check_map()
         start, end = self.range(start, length)
         if start < end:
             block = self._header.cbBlock
-            runs = self._runs(start // block, -(-end // block))
+            first, last = start // block, -(-end // block)
+            if self._blocks <= _PIECE or last - first > _GLANCE:
+                self._check_map()
+            runs = self._runs(first, last)
             yield from merge(skip_holes(self.over_parent((self._extent(*run).clip(start, end) for run in runs), end)))
 
     def check(self) -> CheckResult:
@@ -181,30 +186,26 @@ class VdiReader(Reader):
         return Extent(start, length, DATA, self.storage, self._header.offData + entry * self._header.cbBlock)
 
     def _check_map(self) -> None:
-        """Once, before the first extent is given: each allocated block lies in the file and belongs to one map entry.
+        """Once, before extents are given: each allocated block belongs to one map entry.
 
         Two entries with one block cannot both be right, so the disk would be wrong.
         """
         if self._allocated is not None:
             return
-        block, data, most = self._header.cbBlock, self._header.offData, self._header.cBlocks
+        header = self._header
         # One byte for each block of the file, in pages that only take memory where a block is used.
-        used = mmap.mmap(-1, max(1, min(most, max(0, self.storage.size - data) // block)), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        stored = max(0, self.storage.size - header.offData) // header.cbBlock
+        used = mmap.mmap(-1, max(1, min(header.cBlocks, stored)), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         allocated = 0
         for first, count, entry in self._runs(0, self._blocks):
             if entry >= ZERO:
                 continue
-            where = self._header.offBlocks + 4 * first
-            if entry + count > most:
-                raise CorruptImage(f"VDI block map entry {first} names block {entry} of {most}", path=self.storage.name, offset=where)
-            # All blocks are whole, also one that reaches beyond the disk's end: where bytes are missing, the file was cut.
-            self.storage.require(data + entry * block, count * block, f"VDI block {entry}")
             twice = used.find(b"\1", entry, entry + count)
             if twice >= 0:
                 raise CorruptImage(
                     f"VDI block map entry {first + twice - entry} names block {twice}, which another entry names, too",
                     path=self.storage.name,
-                    offset=where + 4 * (twice - entry),
+                    offset=header.offBlocks + 4 * (first + twice - entry),
                 )
             used[entry : entry + count] = b"\x01" * count
             allocated += count
@@ -213,8 +214,9 @@ class VdiReader(Reader):
     def _runs(self, first: int, end: int) -> t.Iterator[tuple[int, int, int]]:
         """Map entries ``first`` to ``end`` as runs (first entry, count, value of the first).
 
-        In a run all entries are FREE, all are ZERO, or the blocks follow each other in the file.
+        In a run all entries are FREE, all are ZERO, or the blocks follow each other in the file, and are inside of it.
         """
+        header = self._header
         for piece in range(first, end, _PIECE):
             count = min(_PIECE, end - piece)
             raw = self.storage.read_exact(self._header.offBlocks + 4 * piece, 4 * count, "VDI block map")
@@ -223,6 +225,16 @@ class VdiReader(Reader):
             while position < count:
                 value = entries[position]
                 after = run_end(entries, position, count, 1 if value < ZERO else 0)
+                if value < ZERO:
+                    length = after - position
+                    if value + length > header.cBlocks:
+                        raise CorruptImage(
+                            f"VDI block map entry {piece + position} names block {value} of {header.cBlocks}",
+                            path=self.storage.name,
+                            offset=header.offBlocks + 4 * (piece + position),
+                        )
+                    # All blocks are whole, also one that reaches beyond the disk's end: where bytes are missing, the file was cut.
+                    self.storage.require(header.offData + value * header.cbBlock, length * header.cbBlock, f"VDI block {value}")
                 yield piece + position, after - position, value
                 position = after
 

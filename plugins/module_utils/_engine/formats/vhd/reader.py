@@ -46,6 +46,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 _PIECE = 1 << 16
 """entries of the block allocation table read at once (256 KiB)"""
+_GLANCE = 1 << 10
+"""blocks: who asks for so few of a disk with a large table does not have the whole table checked"""
 
 _LOCATOR_CODECS = {b"W2ku": "utf-16-le", b"W2ru": "utf-16-le", b"Wi2k": "cp1252", b"Wi2r": "cp1252", b"MacX": "utf-8"}
 """platform codes whose data is a name; ``Mac`` holds an alias record"""
@@ -200,9 +202,14 @@ class VhdReader(Reader):
 
     def _dynamic(self, start: int, end: int) -> t.Iterator[Extent]:
         """Without a parent the sector bitmaps are not asked: all writers seen set them whole, and all readers but one ignore them."""
-        self._check_blocks()
         block, size = self._block, self.virtual_size
-        for first, entries in self._pieces(start // block, -(-end // block)):
+        begin, last = start // block, -(-end // block)
+        glance = self._blocks > _PIECE and last - begin <= _GLANCE
+        if not glance:
+            self._check_blocks()
+        for first, entries in self._pieces(begin, last):
+            if glance:
+                self._check_apart(array.array("I", sorted(_used(entries))))
             index = 0
             while index < len(entries):
                 number, sector = first + index, entries[index]
@@ -240,13 +247,21 @@ class VhdReader(Reader):
         """
         if self._sectors is not None:
             return
-        name = self.storage.name
-        sectors = array.array("I")
+        found = array.array("I")
         for _first, entries in self._pieces(0, self._blocks):
-            sectors.extend(_used(entries))
+            found.extend(_used(entries))
+        sectors = array.array("I", sorted(found))
+        self._check_apart(sectors)
+        self._sectors = sectors
+
+    def _check_apart(self, sectors: array.array[int]) -> None:
+        """:raises CorruptImage: a block is not inside the file, or on another block or structure
+
+        :param sectors: where the blocks begin, in rising order
+        """
+        name = self.storage.name
         # All blocks are whole, also one that reaches beyond the disk's end: where bytes are missing, the file was cut.
         stride = self._bitmap + self._block
-        sectors = array.array("I", sorted(sectors))
         if sectors and sectors[-1] * SECTOR + stride > self._end:
             raise CorruptImage(
                 f"VHD block ends at byte {sectors[-1] * SECTOR + stride}, behind the blocks' end ({self._end}): truncated, or a damaged table",
@@ -260,7 +275,6 @@ class VhdReader(Reader):
             before = bisect_left(sectors, -(-end // SECTOR))
             if before and sectors[before - 1] * SECTOR + stride > start:
                 raise CorruptImage("VHD block lies on a header or on the table", path=name, offset=sectors[before - 1] * SECTOR)
-        self._sectors = sectors
 
     def check(self) -> CheckResult:
         """The general check; a footer that is lost; and blocks that nothing names. No other tool checks a VHD.

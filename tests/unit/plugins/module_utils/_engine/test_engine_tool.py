@@ -90,7 +90,10 @@ def test_what_is_no_file(engine, images, tmp_path):
     ("options", "wanted"),
     [
         (["--format", "foo"], "no format is called 'foo' (there are: iso, qcow2, raw, vdi, vhd, vhdx, vmdk)"),
-        (["--format", "vmdk", "--subformat", "foo"], "vmdk cannot be written as 'foo' (it has: monolithicSparse, streamOptimized, monolithicFlat, twoGbMaxExtentSparse, twoGbMaxExtentFlat)"),
+        (
+            ["--format", "vmdk", "--subformat", "foo"],
+            "vmdk cannot be written as 'foo' (it has: monolithicSparse, streamOptimized, monolithicFlat, twoGbMaxExtentSparse, twoGbMaxExtentFlat)",
+        ),
         (["--format", "raw", "--subformat", "foo"], "raw cannot be written as 'foo' (it has: no subformats)"),
         (["--format", "vdi", "--compress"], "vdi dynamic cannot be compressed"),
         (["--format", "qcow2", "-o", "data_file=x"], "qcow2 has no option data_file (it has: backing_file, backing_fmt, cluster_size, compat, "),

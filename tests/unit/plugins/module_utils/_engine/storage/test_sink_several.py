@@ -184,6 +184,8 @@ def test_what_is_no_mark(tmp_path, text):
     assert unfinished(tmp_path / "main") is None
     assert unfinished(tmp_path / "missing") is None
     assert unfinished(tmp_path) is None
+    os.mkfifo(tmp_path / "fifo")
+    assert unfinished(tmp_path / "fifo") is None  # and does not wait for somebody to write to it
 
 
 def test_two_writers_do_not_mix(tmp_path):

@@ -10,7 +10,7 @@ import struct
 import subprocess
 
 import pytest
-from ansible_collections.vmimage.prep.plugins.module_utils._engine.errors import UnsupportedImage
+from ansible_collections.vmimage.prep.plugins.module_utils._engine.errors import CorruptImage, UnsupportedImage
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.formats.registry import create_writer, target
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.formats.vdi.reader import VdiReader
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.storage.file import FileStorage
@@ -69,3 +69,21 @@ def test_the_description(tmp_path):
     json.dumps(facts)
     assert (facts["version"], facts["blocks"], facts["blocks_allocated"], facts["off_blocks"], facts["off_data"]) == ("1.1", 4, 1, MIB, 2 * MIB)
     assert facts["geometry"] == {"cylinders": 0, "heads": 0, "sectors": 0, "sector_size": 512}
+
+
+def test_a_glance_at_a_large_disk_does_not_read_its_map(tmp_path):
+    """Two entries with one block are told as soon as more of the disk is asked for, one that is not in the file at once."""
+    image = write(tmp_path / "disk.vdi", 70 << 30, [(0, b"x" * UNIT), (60 << 30, b"y" * UNIT)])
+    with image.open("r+b") as file:
+        file.seek(MIB + 4 * (50 << 10))
+        file.write(struct.pack("<I", 0))
+    reader = VdiReader(FileStorage(image))
+    assert reader.read_at(UNIT - 1, 2) == b"x\0"
+    assert reader.read_at(60 << 30, 2) == b"yy"
+    with pytest.raises(CorruptImage, match="names block 0, which another entry names"):
+        next(reader.extents())
+    with image.open("r+b") as file:
+        file.seek(MIB + 4 * (50 << 10))
+        file.write(struct.pack("<I", 2))
+    with pytest.raises(CorruptImage, match="behind the end"):
+        VdiReader(FileStorage(image)).read_at(50 << 30, 2)

@@ -11,7 +11,7 @@ import struct
 import subprocess
 
 import pytest
-from ansible_collections.vmimage.prep.plugins.module_utils._engine.errors import LimitExceeded, UnsupportedImage
+from ansible_collections.vmimage.prep.plugins.module_utils._engine.errors import CorruptImage, LimitExceeded, UnsupportedImage
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.formats.registry import create_writer, target
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.formats.vhd.options import Options
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.formats.vhd.reader import VhdReader
@@ -195,3 +195,23 @@ def test_a_large_table_is_not_read_to_describe(tmp_path, qemu_img):
     assert reader.describe().virtual_size == LARGEST
     assert sum(reads) < 16 * KIB
     assert [extent.length for extent in reader.extents()] == [LARGEST]
+
+
+def test_a_glance_at_a_large_disk_does_not_read_its_table(tmp_path):
+    """Two entries with one block are told as soon as more of the disk is asked for, one that is not in the file at once."""
+    image = write(tmp_path / "disk.vhd", 40 * GIB, [(0, b"x" * UNIT), (30 * GIB, b"y" * UNIT)], block_size="512K")
+    with image.open("r+b") as file:
+        table = struct.unpack(">81920I", file.read(1536 + 4 * 81920)[1536:])
+        file.seek(1536 + 4 * 50000)
+        file.write(struct.pack(">I", table[0]))
+    reader = VhdReader(FileStorage(image))
+    assert reader.read_at(UNIT - 1, 2) == b"x\0"
+    assert reader.read_at(30 * GIB, 2) == b"yy"
+    with pytest.raises(CorruptImage, match="two entries for the same bytes"):
+        next(reader.extents())
+    for sector, words in ((table[61440] + 1, "behind the blocks' end"), (0, "on a header or on the table")):
+        with image.open("r+b") as file:
+            file.seek(1536 + 4 * 50000)
+            file.write(struct.pack(">I", sector))
+        with pytest.raises(CorruptImage, match=words):
+            VhdReader(FileStorage(image)).read_at(50000 * 512 * KIB, 2)

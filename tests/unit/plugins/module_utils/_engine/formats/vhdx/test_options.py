@@ -204,3 +204,15 @@ def test_the_largest_table_is_not_read_where_it_is_empty(tmp_path):
     assert storage.read < 256 * KIB
     assert [(extent.kind, extent.length) for extent in reader.extents()] == [(HOLE, 40 * TIB), (DATA, UNIT), (HOLE, 24 * TIB - UNIT)]
     assert storage.read < 2 * MIB
+
+
+def test_a_fixed_image_with_absent_blocks_as_qemu_sees_it(vhdx, qemu_img, tmp_path):
+    """Every state is allowed to a fixed image, too (2.5.1.1)."""
+    image = vhdx.Image(size=6 * MIB, flags=1, table=[4 * MIB | 6, 0, 1, 2, 3, 5 * MIB | 6])
+    (tmp_path / "disk.vhdx").write_bytes(image.bytes())
+    reader = VhdxReader(FileStorage(tmp_path / "disk.vhdx"))
+    assert reader.describe().subformat == "fixed"
+    assert reader.read_at(0, 7 * MIB) == image.disk()
+    assert reader.check().clean
+    run(qemu_img, "convert", "-f", "vhdx", "-O", "raw", tmp_path / "disk.vhdx", tmp_path / "disk.raw")
+    assert (tmp_path / "disk.raw").read_bytes() == image.disk()
