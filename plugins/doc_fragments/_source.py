@@ -21,7 +21,8 @@ options:
     required: true
   src_format:
     description:
-      - The format that O(src) must have, as V(raw), V(qcow2), V(vmdk), V(vdi), V(vhd) (or V(vpc)), V(vhdx) or V(iso).
+      - The format that O(src) must have, as V(raw), V(qcow2), V(vmdk), V(vdi), V(vhd) (or V(vpc)), V(vhdx), V(iso),
+        V(qcow), V(qed), V(parallels), V(dmg), V(bochs), V(cloop) or V(luks).
         The module fails when the content is something else.
       - With V(raw) content that nothing is known of is taken as it is, also when its size is odd. Content of another image format
         is still refused, because other programs would open it as that.

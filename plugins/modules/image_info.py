@@ -11,8 +11,10 @@ short_description: Detect and describe a virtual machine image
 version_added: 0.1.0
 description:
   - Finds out by content what an image is, and describes it in the words of C(qemu-img info).
-  - Reads raw, qcow2, VMDK, VDI, VHD, VHDX and ISO images, also compressed or inside an OVA, without C(qemu-img).
-  - Apple's disk images (DMG) are read, too. LUKS volumes are described, but not read, as that takes their key.
+  - Reads raw, qcow2, VMDK, VDI, VHD, VHDX and ISO images, also compressed or inside an OVA, without C(qemu-img). Also qcow
+    (version 1), QED, Parallels, DMG, Bochs and cloop images.
+  - LUKS volumes are described, but not read, as that takes their key. What else is recognised is named with the program that
+    reads it.
 author:
   - vmimage.prep contributors (@vmimage)
 extends_documentation_fragment:
@@ -105,9 +107,10 @@ image:
           description: The format that the image declares for it.
           type: str
     snapshots:
-      description: Internal snapshots.
+      description: Internal snapshots, in the words of C(qemu-img info); O(snapshot) takes their C(name) or C(id).
       type: list
       elements: dict
+      sample: [{"date_nsec": 0, "date_sec": 1764000000, "disk_size": 2147483648, "id": "1", "name": "before-upgrade", "vm_state_size": 0}]
     partition_table:
       description:
         - The partition table of the disk, as its guest sees it. All offsets and lengths are bytes.
@@ -236,10 +239,13 @@ image:
           type: list
           elements: str
     allocation:
-      description: What the disk is made of, in guest bytes; C(stored) in bytes of the image.
+      description:
+        - What the disk is made of, in guest bytes. C(data) and C(compressed), together C(allocated), is what may be something else than
+          zeros; C(zero) and C(hole) read as zeros.
+        - C(stored) is what that takes in the image, and C(upload) what an upload of the image takes, in bytes.
       returned: when O(check=true) and the image is sound
       type: dict
-      sample: {"compressed": 0, "data": 671088640, "hole": 1476395008, "stored": 671088640, "zero": 0}
+      sample: {"allocated": 671088640, "compressed": 0, "data": 671088640, "hole": 1476395008, "stored": 671088640, "upload": 671481856, "zero": 0}
 package:
   description: The OVF package that O(src) is.
   returned: when O(src) is a package

@@ -36,10 +36,15 @@ options:
       - Path of another image, of any format, that must have a disk of the same size with the same content.
       - It may be compressed, or a package with one disk. Other files that it names may be read in the folder O(references), too.
     type: path
-  clean:
-    description: All structures of the image are walked as C(qemu-img check) does, and nothing may be found.
+  sound:
+    description: All structures of the image are walked as C(qemu-img check) does, and nothing may be found that would make the
+      guest read wrong data.
     type: bool
     default: true
+  clean:
+    description: The same, and nothing in the image may take space without use either (leaks).
+    type: bool
+    default: false
   standalone:
     description: The image must not name any other file (backing file, data file, extents, parent).
     type: bool
@@ -74,7 +79,7 @@ EXAMPLES = r"""
   vmimage.prep.image_verify:
     src: /srv/images/debian.qcow2
     checksum: sha256:5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9
-    clean: false
+    sound: false
 """
 
 RETURN = r"""
@@ -124,7 +129,8 @@ def main() -> None:
             "subformat": {"type": "str"},
             "virtual_size": {"type": "bytes"},
             "same_as": {"type": "path"},
-            "clean": {"type": "bool", "default": True},
+            "sound": {"type": "bool", "default": True},
+            "clean": {"type": "bool", "default": False},
             "standalone": {"type": "bool", "default": False},
             "openstack": {"type": "bool", "default": False},
         },

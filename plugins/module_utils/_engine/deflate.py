@@ -41,7 +41,7 @@ def fastest() -> _Library:
         from zlib_ng import zlib_ng
     except ImportError:
         return ZLIB
-    return _Library(zlib_ng.decompressobj, zlib_ng.error)
+    return _Library(zlib_ng.decompressobj, t.cast("type[Exception]", zlib_ng.error))
 
 
 def inflate(data: bytes, unit: int, wbits: int) -> bytes:

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from .errors import CorruptImage
+from .errors import CorruptImage, SpaceError
 from .formats.base import Reader, Target, whole_sectors
 from .formats.raw import RawReader, RawWriter
 from .progress import Progress, silent
@@ -22,6 +22,7 @@ from .transfer.resize import Resized
 def device_difference(source: Source, path: str, *, progress: Progress = silent) -> Difference | None:
     """Where a device shows another disk than the source, up to the end of the source's.
 
+    :raises SpaceError: the device is smaller
     :raises ImageError: one of the two cannot be read
     """
     with _Device(path, source.reader.virtual_size) as device:
@@ -41,9 +42,8 @@ def write_device(source: Source, target: Target, path: str, *, progress: Progres
     reader = source.reader
     found = survey(reader)
     size = whole_sectors(reader.virtual_size)
-    with DeviceSink(path, size) as sink:
-        with _Device(path, size) as device:
-            convert(reader, RawWriter(sink, size, target), base=device.reader, found=found, progress=progress, threads=threads)
+    with _Device(path, size) as device, DeviceSink(path) as sink:
+        convert(reader, RawWriter(sink, size, target), base=device.reader, found=found, progress=progress, threads=threads)
         sink.commit()
     difference = device_difference(source, path, progress=progress)
     if difference is not None:
@@ -52,10 +52,16 @@ def write_device(source: Source, target: Target, path: str, *, progress: Progres
 
 
 class _Device:
-    """The first ``size`` bytes of a device as a disk."""
+    """The first ``size`` bytes of a device as a disk.
+
+    :raises SpaceError: it has fewer
+    """
 
     def __init__(self, path: str, size: int) -> None:
         self._storage = FileStorage(path)
+        if self._storage.size < size:
+            self._storage.close()
+            raise SpaceError(f"the disk has {size} bytes, the device only {self._storage.size}", path=path, hint="Choose a larger device")
         self.reader: Reader = Resized(RawReader(self._storage), size)
 
     def __enter__(self) -> _Device:

@@ -59,7 +59,8 @@ def describe(source: Source, *, check: bool = False) -> dict[str, t.Any]:
         found = reader.check()
         result["check"] = {"clean": found.clean, "corruptions": found.corruptions, "leaks": found.leaks}
         if not found.corruptions:
-            result["allocation"] = dataclasses.asdict(survey(reader))
+            figures = survey(reader)
+            result["allocation"] = {**dataclasses.asdict(figures), "allocated": figures.content, "upload": reader.storage.size}
     return result
 
 

@@ -36,15 +36,15 @@ class Profile:
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("openstack", "qcow2"),
+        Profile("openstack", "qcow2", options={"extended_l2": "off"}),
         Profile("ceph", "raw"),
-        Profile("azure", "vhd", "fixed", align=MIB, minimum=20 * MIB),
+        Profile("azure", "vhd", "fixed", {"force_size": "on"}, align=MIB, minimum=20 * MIB),
         Profile("hyperv", "vhdx", "dynamic"),
         Profile("esxi", "vmdk", "streamOptimized", {"adapter_type": "lsilogic"}),
         Profile("virtualbox", "vdi", "dynamic"),
         Profile("gce", "raw", align=GIB),
         Profile("aws", "vmdk", "streamOptimized", {"adapter_type": "lsilogic"}),
-        Profile("xen", "vhd", "dynamic", align=2 * MIB),
+        Profile("xen", "vhd", "dynamic", {"force_size": "on"}, align=2 * MIB),
     )
 }
 NONE = Profile("", "qcow2")
@@ -66,6 +66,7 @@ def target_for(
     subformat: str | None = None,
     compress: bool = False,
     options: t.Mapping[str, str] | None = None,
+    compressor: str = "zlib",
 ) -> Target:
     """What to write for a platform; options may be added to what it demands, not changed.
 
@@ -74,10 +75,10 @@ def target_for(
     """
     options = dict(options or {})
     if wanted is NONE:
-        return target(form or NONE.format, subformat, compress, options)
+        return target(form or NONE.format, subformat, compress, options, compressor)
     asked = {"format": form and canonical(form), "subformat": subformat, **{key: options.get(key) for key in wanted.options}}
     demanded = {"format": wanted.format, "subformat": wanted.subformat, **wanted.options}
     for name, value in asked.items():
         if value is not None and value.lower() != str(demanded[name]).lower():
             raise UnsupportedImage(f"the profile {wanted.name} needs {name} {demanded[name]}, not {value}", hint="Leave one of the two out")
-    return target(wanted.format, wanted.subformat, compress, {**options, **wanted.options})
+    return target(wanted.format, wanted.subformat, compress, {**options, **wanted.options}, compressor)

@@ -54,6 +54,8 @@ class Destination:
             raise AccessError("exists and is not a regular file", path=self.path)
         self._present = companions.present(self.path) if self.exists else []
         """names of the further files that are there"""
+        self._abandoned = companions.abandoned(self.path)
+        """names of those that a killed run left"""
         self._others = self._present
         """names of those that will be there"""
 
@@ -78,22 +80,22 @@ class Destination:
         :raises UnsupportedImage: a file that would be replaced or removed is read
         """
         read = {(found.st_dev, found.st_ino) for found in map(os.stat, filter(os.path.exists, sources))}
-        for name in dict.fromkeys((*others, *self._present)):
+        for name in dict.fromkeys((*others, *self._present, *self._abandoned)):
             path = self._beside(name)
             if os.path.exists(path) and (os.stat(path).st_dev, os.stat(path).st_ino) in read:
                 raise UnsupportedImage("the source is a file that dest has, or would have", path=path, hint="Write to another folder")
         for name in others:
-            require_free(self._beside(name), self._present, self.module.params["force"])
+            require_free(self._beside(name), (*self._present, *self._abandoned), self.module.params["force"])
         self._others = others
 
     def replace(self, write: t.Callable[[Sink], None]) -> None:
         """Have ``write`` fill the new file, then let it take the name. Nothing is left behind when it raises."""
-        with Sink(self.path, replaces=self._present, force=self.module.params["force"]) as sink:
+        with Sink(self.path, replaces=(*self._present, *self._abandoned), force=self.module.params["force"]) as sink:
             write(sink)
             if self.exists and self.module.params["backup"] and unfinished(self.path) is None:
                 self._backup_file = self._backup()
             sink.commit(self._move)
-        self._remove_old()
+            self._remove_old()
 
     def finish(self, result: Result) -> Result:
         """Set the file attributes, remember how the file was made, and complete the result.
@@ -104,6 +106,11 @@ class Destination:
         result = {**result, "files": files}
         memory = {key: value for key, value in result.items() if key not in ("changed", "msg", "diff")}
         changed = result["changed"]
+        if not self.module.check_mode:
+            try:
+                companions.clear(self.path)
+            except OSError as error:
+                self.module.warn(str(from_os_error(error, self.path, "remove what a killed run left beside it")))
         for path in filter(os.path.exists, files):
             arguments = self.module.load_file_common_arguments(self.module.params, path=path)
             changed = self.module.set_fs_attributes_if_different(arguments, changed)
@@ -127,8 +134,8 @@ class Destination:
     def _remove_old(self) -> None:
         """Remove the files of the old result that the new one does not have.
 
-        They go when the new one is whole. A run that is killed just here leaves them: nothing names them any more, so
-        nothing but a person can tell whose they are.
+        They go when the new one is whole, and before the sink forgets whose they are: when a run is killed just here,
+        the next one removes them.
         """
         for name in self._present:
             if name not in self._others:

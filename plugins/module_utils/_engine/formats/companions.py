@@ -19,7 +19,7 @@ from ..errors import ImageError, UnsafeReference, printable
 from ..limits import MAX_DESCRIPTOR
 from ..storage.file import FileStorage
 from ..storage.kept import unfinished
-from ..storage.sink import Sink
+from ..storage.sink import Sink, left_behind, part_of, remove_stale_parts
 from .base import Reader, Target
 from .chain import Files
 
@@ -52,6 +52,31 @@ def present(path: str) -> list[str]:
     if names is None:
         names = [reference.name for reference in _references(path) if reference.role == "extent"]
     return [name for name in dict.fromkeys(names) if os.path.basename(name) == name and is_own(path, name)]
+
+
+def abandoned(path: str) -> list[str]:
+    """The names of further files that belong to the image at ``path`` no more, or not yet: of a run that was killed."""
+    from .vmdk.names import is_own
+
+    own = present(path)
+    return [name for name in dict.fromkeys(left_behind(path)) if name not in own and os.path.basename(name) == name and is_own(path, name)]
+
+
+def clear(path: str) -> None:
+    """Remove what killed runs on ``path`` left beside it. What is written by a run that is at work stays.
+
+    :raises OSError: a file cannot be removed, or the folder not be read
+    """
+    from .vmdk.names import is_own
+
+    folder = os.path.dirname(path) or "."
+    for name in abandoned(path):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(folder, name))
+    for name in {part_of(entry) for entry in os.listdir(folder)} - {None}:
+        if name is not None and is_own(path, name):
+            remove_stale_parts(os.path.join(folder, name))
+    remove_stale_parts(path, journals=True)
 
 
 def _references(path: str) -> list[t.Any]:

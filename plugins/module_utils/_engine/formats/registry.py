@@ -150,11 +150,11 @@ def target(name: str, subformat: str | None = None, compress: bool = False, opti
     :param compressor: what deflates; see deflate.py
     :raises UnsupportedImage: the format, variant or option does not exist or cannot be written
     """
-    form = lookup(name)
-    if not form.writable:
-        raise UnsupportedImage(
-            f"{form.name} images are read, not written; choose one of {', '.join(sorted(known.name for known in FORMATS.values() if known.writable))}"
-        )
+    form = FORMATS.get(canonical(name))
+    if form is None or not form.writable:
+        known_ones = ", ".join(sorted(known.name for known in FORMATS.values() if known.writable))
+        what = f"no format is called {name!r}" if form is None else f"{form.name} images are read, not written"
+        raise UnsupportedImage(f"{what} (there are: {known_ones})")
     known = {sub.lower(): sub for sub in form.subformats}
     if subformat is None:
         subformat = next((implied for asked, implied in form.implied.items() if asked in dict(options or {}).items()), None)

@@ -12,7 +12,7 @@ import os
 import stat
 import typing as t
 
-from ..errors import AccessError, BusyError, SpaceError, from_os_error
+from ..errors import AccessError, BusyError, from_os_error
 from .sink import Sink
 
 
@@ -30,16 +30,14 @@ class DeviceSink(Sink):
     The device is held so that nobody mounts it meanwhile (Linux's O_EXCL).
 
     :param path: of the device
-    :param size: bytes that it has to hold
     :raises AccessError: no block device, or not permitted
     :raises BusyError: it is mounted, or another program holds it
-    :raises SpaceError: it is too small
     """
 
-    def __init__(self, path: str, size: int) -> None:
+    def __init__(self, path: str) -> None:
+        # Nothing of what a file needs: no other name, no further files, nothing to throw away.
         self.name = path
         self.others = {}
-        self._part = None
         self._fd = -1
         if not is_block_device(path):
             raise AccessError("is not a block device", path=path)
@@ -51,9 +49,6 @@ class DeviceSink(Sink):
             if error.errno == errno.EBUSY:
                 raise BusyError("the device is in use", path=path, hint="Unmount it first") from error
             raise from_os_error(error, path, "open the device") from error
-        if self.size < size:
-            self.discard()
-            raise SpaceError(f"the disk has {size} bytes, the device only {self.size}", path=path, hint="Choose a larger device")
 
     def truncate(self, size: int) -> None:
         """A device has the size that it has; what lies behind the disk stays."""
@@ -64,3 +59,7 @@ class DeviceSink(Sink):
     def commit(self, move: t.Callable[[str, str], object] = os.replace) -> None:
         self.sync()
         self.discard()
+
+    def discard(self) -> None:
+        """Let go of the device."""
+        self._close()

@@ -12,6 +12,7 @@ import errno
 import fcntl
 import glob
 import os
+import re
 import resource
 import secrets
 import stat
@@ -19,9 +20,10 @@ import typing as t
 
 from ..errors import AccessError, LimitExceeded, from_os_error
 from .file import FileStorage
-from .kept import Kept, alone, mark
+from .kept import Kept, alone, mark, unfinished
 
 _SUFFIX = ".part"
+_PART = re.compile(r"\.(.+)\.[0-9a-f]{12}\.part", re.DOTALL)
 _DESCRIPTORS = 3
 """a further file needs so many: written, read again, and the old one kept meanwhile"""
 _OTHER_DESCRIPTORS = 64
@@ -54,6 +56,8 @@ class Sink:
         self._force = force
         self.others: dict[str, Sink] = {}
         """the further files by name"""
+        self._journal: Sink | None = None
+        self._committed = False
         self._part: str | None = None
         self._fd = -1
         self.size = 0
@@ -183,11 +187,12 @@ class Sink:
     def commit(self, move: t.Callable[[str, str], object] = os.replace) -> None:
         """Give the whole file its name, replacing what had it.
 
-        Several files cannot take their names in one step. The old result is first replaced by a mark that is no disk
-        image, then the further files take their names, then the first one. When that fails, everything is put back. A
-        process that is killed in between leaves the mark, with some of the further files new and others old: nothing
-        that could be taken for a disk. The mark tells the next run that these files are its own. Files of the old
-        result that the new one does not have are left to the caller.
+        Several files cannot take their names in one step. Those that are new take theirs before the first one does,
+        which the old result has until then. Where a further file has to replace one that is there, the old result is
+        replaced by a mark that is no disk image in between. When that fails, everything is put back. A process that is
+        killed in between leaves the mark, with some of the further files new and others old: nothing that could be
+        taken for a disk. The mark, and one more that is hidden until :meth:`discard`, tell the next run that these files
+        are its own. Files of the old result that the new one does not have are for the caller to remove, before that.
 
         :param move: how a file beside the destination (first argument) takes its name (second argument)
         """
@@ -199,28 +204,44 @@ class Sink:
                 with alone(self._folder):
                     self._replace_together(move)
             else:
+                if self._replaces:
+                    self._keep_journal()
                 self._name_part()
                 self._take_name(move)
             sync_folder(self._folder)
         except OSError as error:
             raise from_os_error(error, self.name, "put the result in place") from error
+        self._committed = True
         for file in files:
             file._close()
+
+    def _keep_journal(self) -> None:
+        """Have it on the disk whose the further files are, old and new, until :meth:`discard`."""
+        self._journal = Sink(self.name, self._mode)
+        self._journal.write_at(0, mark({*self.others, *self._replaces}))
+        self._journal.sync()
+        self._journal._name_part()
+        sync_folder(self._folder)
 
     def _replace_together(self, move: t.Callable[[str, str], object]) -> None:
         others = list(self.others.values())
         kept = Kept()
-        with Sink(self.name, self._mode) as placeholder:
-            placeholder.write_at(0, mark({*self.others, *self._replaces}))
-            placeholder.sync()
+        with contextlib.ExitStack() as stack:
+            placeholder = None
+            if any(os.path.lexists(file.name) for file in others):
+                placeholder = stack.enter_context(Sink(self.name, self._mode))
+                placeholder.write_at(0, mark({*self.others, *self._replaces}))
+                placeholder.sync()
+            self._keep_journal()
             # What needs room in the folder comes first: from then on, all there is to do is to rename.
-            for file in (*others, self, placeholder):
+            for file in (*others, self, *([placeholder] if placeholder else [])):
                 file._name_part()
             try:
                 for file in (self, *others):
                     kept.keep(file.name, _part_name(file.name))
-                placeholder._take_name(move)
-                sync_folder(self._folder)
+                if placeholder:
+                    placeholder._take_name(move)
+                    sync_folder(self._folder)
                 for file in others:
                     file._take_name(move)
                 sync_folder(self._folder)
@@ -250,6 +271,11 @@ class Sink:
         """Throw the bytes away unless they were committed. Harmless to call twice."""
         for file in self.others.values():
             file.discard()
+        if self._journal is not None:
+            self._journal.discard()
+            self._journal = None
+            if self._committed:  # those of killed runs named nothing that was not replaced now, or was not the caller's to remove
+                remove_stale_parts(self.name, journals=True)
         if self._part is not None:
             try:
                 os.unlink(self._part)
@@ -297,18 +323,42 @@ def _part_name(path: str) -> str:
     return os.path.join(folder or ".", f".{os.fsdecode(os.fsencode(name)[:200])}.{secrets.token_hex(6)}{_SUFFIX}")
 
 
-def remove_stale_parts(path: str) -> None:
-    """Remove part files that killed runs on this destination left; a part that is being written is locked and stays."""
+def _parts(path: str) -> list[str]:
     folder, name = os.path.split(path)
     name = os.fsdecode(os.fsencode(name)[:200])
-    for part in glob.glob(os.path.join(glob.escape(folder or "."), f".{glob.escape(name)}.{'[0-9a-f]' * 12}{_SUFFIX}")):
+    return glob.glob(os.path.join(glob.escape(folder or "."), f".{glob.escape(name)}.{'[0-9a-f]' * 12}{_SUFFIX}"))
+
+
+def part_of(name: str) -> str | None:
+    """The name of the file that a part file (its own name) was to become."""
+    found = _PART.fullmatch(name)
+    return found.group(1) if found else None
+
+
+def left_behind(path: str) -> list[str]:
+    """The names of further files that a killed run on this destination may have put in place, or not removed."""
+    names: list[str] = []
+    for part in _parts(path):
+        with contextlib.suppress(OSError):
+            if stat.S_ISREG(os.lstat(part).st_mode) and os.lstat(part).st_uid == os.geteuid():  # nobody else tells us what to remove
+                names += unfinished(part) or ()
+    return list(dict.fromkeys(names))
+
+
+def remove_stale_parts(path: str, journals: bool = False) -> None:
+    """Remove part files that killed runs on this destination left; a part that is being written is locked and stays.
+
+    :param journals: those, too, that :func:`left_behind` reads
+    """
+    for part in _parts(path):
         try:
             fd = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError:
             continue
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.unlink(part)
+            if journals or unfinished(part) is None:
+                os.unlink(part)
         except OSError:
             pass
         finally:

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import itertools
 import typing as t
 
 from ..base import CheckResult
@@ -18,7 +19,7 @@ Range = tuple[int, int]
 def find_leaks(taken: t.Iterable[Range], end: int, stride: int, behind: int, result: CheckResult) -> None:
     """Add blocks that no entry of the table names. Less than a block between two structures is alignment.
 
-    :param taken: what headers, table, locators and blocks take
+    :param taken: what headers, table, locators and blocks take, in rising order
     :param end: where the footer at the end of the file begins
     :param stride: bytes of a block with its bitmap
     :param behind: blocks that are in the table, but behind the end of the disk
@@ -26,7 +27,7 @@ def find_leaks(taken: t.Iterable[Range], end: int, stride: int, behind: int, res
     if behind:
         result.leaks.append(f"{behind} blocks in the table lie behind the end of the disk")
     lost = position = 0
-    for start, stop in [*sorted(taken), (end, end)]:
+    for start, stop in itertools.chain(taken, [(end, end)]):
         lost += max(0, start - position) // stride
         position = max(position, stop)
     if lost:

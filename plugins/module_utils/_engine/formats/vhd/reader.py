@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import array
+import heapq
 import re
 import typing as t
 import uuid
@@ -287,16 +288,17 @@ class VhdReader(Reader):
             stride = self._bitmap + self._block
             taken = self._metadata()
             taken += [(locator.platform_data_offset, locator.platform_data_offset + locator.platform_data_length) for locator, _name in self._locators]
-            taken += [(sector * SECTOR, sector * SECTOR + stride) for sector in self._sectors]
             header = t.cast(Fields, self._header)
             entries = min(t.cast(int, header.max_table_entries), MAX_TABLE // 4)
             taken.append((header.table_offset, header.table_offset + 4 * entries))
             batmap = read_batmap(self.storage, header)
             if batmap:
                 taken += [(batmap.offset, batmap.offset + SECTOR), (batmap.batmap_offset, batmap.batmap_offset + batmap.batmap_size * SECTOR)]
-            behind = [sector for _first, piece in self._pieces(self._blocks, entries) for sector in _used(piece)]
-            taken += [(sector * SECTOR, sector * SECTOR + stride) for sector in behind]
-            find_leaks(taken, self._end, stride, len(behind), result)
+            behind = array.array("I")
+            for _first, piece in self._pieces(self._blocks, entries):
+                behind.extend(_used(piece))
+            blocks = ((sector * SECTOR, sector * SECTOR + stride) for sector in heapq.merge(self._sectors, sorted(behind)))
+            find_leaks(heapq.merge(sorted(taken), blocks), self._end, stride, len(behind), result)
         return result
 
     def _pieces(self, first: int, end: int) -> t.Iterator[tuple[int, array.array[int]]]:

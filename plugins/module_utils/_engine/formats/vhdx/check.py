@@ -50,6 +50,6 @@ def check_leaks(storage: Storage, table: layout.Area, metadata: Metadata, areas:
     for offset, length in bat.kept(storage, table, metadata):
         claims.keep(offset, length)
     block = metadata.block_size // MIB
-    lost = sum(len(run[0]) // block for run in re.finditer(b"\0+", claims.taken(first)))
+    lost = sum((run.end() - run.start()) // block for run in re.finditer(b"\0+", claims.taken(first)))
     if lost:
         result.leaks.append(f"{lost} blocks of {metadata.block_size} bytes in the file are in no entry of the block allocation table")

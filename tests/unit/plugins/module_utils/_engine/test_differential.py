@@ -14,7 +14,7 @@ DIFFERENTIAL = Path(__file__).resolve().parents[4] / "tools" / "differential"
 
 
 def test_random_images_are_the_same_to_qemu_seven_zip_and_us(qemu_img, qemu_io, seven_zip):
-    assert qemu_img and qemu_io and seven_zip
+    assert all((qemu_img, qemu_io, seven_zip))
     done = subprocess.run([sys.executable, DIFFERENTIAL, "--seed", "20001", "--count", "60"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("60 pairs the same, 0 differ\n")

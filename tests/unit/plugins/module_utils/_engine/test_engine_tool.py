@@ -28,7 +28,7 @@ REFUSED = {
     "two formats, one declared": ("both", ["--src-format", "qcow2"], "ambiguous", "both: the content fits a qcow2 image"),
     "another format declared": ("qcow2", ["--src-format", "vmdk"], "invalid", "qcow2: declared as vmdk, but this is a qcow2 image (version 3)"),
     "raw declared": ("qcow2", ["--src-format", "raw"], "invalid", "qcow2: declared as raw, but this is a qcow2 image"),
-    "unknown format declared": ("qcow2", ["--src-format", "foo"], "unsupported", "no format is called 'foo' (there are: iso, qcow2, raw,"),
+    "unknown format declared": ("qcow2", ["--src-format", "foo"], "unsupported", "no format is called 'foo' (there are: bochs, "),
     "too large": ("qcow2", ["--max-size", "1000"], "limit_exceeded", "qcow2: the disk has 3145728 bytes; at most 1000 are allowed here"),
     "too large when decompressed": ("gz", ["--max-size", "100000"], "limit_exceeded", "gz: more than 100000 bytes come out of the compressed file"),
     "truncated gzip": ("gz-cut", [], "corrupt", "gz-cut: the gzip data ends in the middle: truncated (at byte 0x… Fetch the file again"),
@@ -99,7 +99,7 @@ def test_what_is_no_file(engine, images, tmp_path):
         (["--format", "qcow2", "-o", "data_file=x"], "qcow2 has no option data_file (it has: backing_file, backing_fmt, cluster_size, compat, "),
         (["--format", "qcow2", "-o", "cluster_size"], "an option is given as key=value, not 'cluster_size'"),
         (["--format", "qcow2", "-o", "cluster_size=3"], "cluster_size is a power of two from 512 to 2M, not '3'"),
-        (["--format", "vhdx", "-o", "block_size=3"], "block_size of '3' (a power of two from 1M to 256M"),
+        (["--format", "vhdx", "-o", "block_size=3"], "vhdx option block_size is a power of two from 1M to 256M, or 0 for the usual size, not '3'"),
         (["--format", "iso"], "qcow2: a disk in qcow2 format does not become an ISO"),
     ],
 )

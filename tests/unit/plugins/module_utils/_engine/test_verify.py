@@ -93,10 +93,20 @@ def test_leaks_are_not_clean(folder, qemu_io):
         file.seek(block + len(raw) // 65536 * 2)
         file.write(b"\0\1")
     assert subprocess.run([qemu_io.replace("qemu-io", "qemu-img"), "check", "-f", "qcow2", str(folder / "leak.qcow2")], check=False).returncode == 3
-    difference = look(folder / "leak.qcow2")[1]
+    difference = look(folder / "leak.qcow2", clean=True)[1]
     assert difference.aspect == "clean"
-    assert len(difference.found["leaks"]) == 1
-    assert look(folder / "leak.qcow2", clean=False)[1] is None
+    assert len(difference.found) == 1
+    assert look(folder / "leak.qcow2")[1] is None
+
+
+def test_corruption_is_not_sound(folder, qemu_img):
+    raw = bytearray((folder / "disk.qcow2").read_bytes())
+    block = int.from_bytes(raw[int.from_bytes(raw[48:56], "big") :][:8], "big")
+    raw[block + 10 : block + 12] = b"\0\0"  # a cluster that is used is said to be free
+    (folder / "bad.qcow2").write_bytes(raw)
+    assert subprocess.run([qemu_img, "check", "-f", "qcow2", str(folder / "bad.qcow2")], check=False, capture_output=True).returncode == 2
+    assert look(folder / "bad.qcow2")[1].aspect == "sound"
+    assert look(folder / "bad.qcow2", sound=False)[1] is None
 
 
 def test_what_cannot_be_read_is_an_error(folder):

@@ -16,7 +16,7 @@ import pytest
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.errors import AccessError, SpaceError
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.storage import kept, sink as module
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.storage.kept import unfinished
-from ansible_collections.vmimage.prep.plugins.module_utils._engine.storage.sink import Sink
+from ansible_collections.vmimage.prep.plugins.module_utils._engine.storage.sink import Sink, left_behind
 
 NAMES = ("main", "part 1", "part 2")
 ENGINE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(module.__file__))))
@@ -71,8 +71,7 @@ def test_the_order_is_mark_parts_main(tmp_path):
     assert moved == [("main", None, b"old"), ("part 1", listed, b"# T"), ("part 2", listed, b"# T"), ("main", listed, b"# T")]
 
 
-@pytest.mark.parametrize("exists", [True, False])
-@pytest.mark.parametrize("when", [1, 2, 3, 4])
+@pytest.mark.parametrize(("exists", "when"), [(False, 1), (False, 2), (False, 3), (True, 1), (True, 2), (True, 3), (True, 4)])
 @pytest.mark.parametrize("failure", [OSError(errno.EIO, "broken"), SystemExit(1), KeyboardInterrupt()])
 def test_a_move_that_fails(tmp_path, kind, exists, when, failure):
     """A module's own way to move ends the process when it fails."""
@@ -119,7 +118,7 @@ def test_without_hard_links_the_mark_stays(tmp_path, monkeypatch, code):
 KILLED = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
-from _engine.storage.sink import Sink
+from _engine.storage.sink import Sink, left_behind
 left = [int(sys.argv[3])]
 def move(part, name):
     left[0] -= 1
@@ -134,8 +133,7 @@ with Sink(sys.argv[2] + "/main", replaces=["part 1", "part 2"]) as sink:
 """
 
 
-@pytest.mark.parametrize("exists", [True, False])
-@pytest.mark.parametrize("when", [1, 2, 3, 4])
+@pytest.mark.parametrize(("exists", "when"), [(False, 1), (False, 2), (False, 3), (True, 1), (True, 2), (True, 3), (True, 4)])
 def test_killed_between_the_moves(tmp_path, when, exists):
     """Before the first move the old result stands; after it, nothing that could be taken for a result; the next run puts it right."""
     if exists:
@@ -145,11 +143,13 @@ def test_killed_between_the_moves(tmp_path, when, exists):
     found = {name: data for name, data in state(tmp_path).items() if not name.startswith(".")}
     if when == 1:
         assert found == (dict.fromkeys(NAMES, b"old") if exists else {})
-        names = list(NAMES)
-    else:
-        names = unfinished(tmp_path / "main")
-        assert names == ["part 1", "part 2"]
+    elif exists:
+        assert unfinished(tmp_path / "main") == ["part 1", "part 2"]
         assert set(found) <= set(NAMES)
+    else:
+        assert found == dict.fromkeys(NAMES[1:when], b"new")
+    names = left_behind(str(tmp_path / "main"))
+    assert names == ["part 1", "part 2"]
     write(tmp_path, b"next", replaces=names)
     assert state(tmp_path) == dict.fromkeys(NAMES, b"next")
 
@@ -169,6 +169,32 @@ def test_a_name_that_a_folder_has(tmp_path, force):
     with pytest.raises(AccessError):
         write(tmp_path, b"new", replaces=NAMES, force=force)
     assert os.listdir(tmp_path) == ["part 1"]
+
+
+def test_a_result_in_one_file_stays_until_the_new_one_is_whole(tmp_path):
+    (tmp_path / "main").write_bytes(b"old")
+    seen = []
+
+    def move(part, name):
+        seen.append((tmp_path / "main").read_bytes())
+        os.replace(part, name)
+
+    write(tmp_path, b"new", move=move)
+    assert seen == [b"old"] * 3
+    assert state(tmp_path) == dict.fromkeys(NAMES, b"new")
+
+
+@pytest.mark.parametrize("parts", [(), NAMES[1:]])
+def test_a_run_that_is_killed_when_all_is_in_place(tmp_path, parts):
+    """Until the sink is left, the next run is told of the old files that are still to be removed."""
+    write(tmp_path, b"old", parts=["part 2", "part 3"])
+    with Sink(tmp_path / "main", replaces=["part 2", "part 3"]) as sink:
+        for name in parts:
+            sink.beside(name).write_at(0, b"new")
+        sink.commit()
+        assert left_behind(str(tmp_path / "main")) == sorted({*parts, "part 2", "part 3"})
+        assert unfinished(tmp_path / "main") is None
+    assert left_behind(str(tmp_path / "main")) == []
 
 
 def test_fewer_files_than_before(tmp_path):
@@ -234,7 +260,7 @@ LIMITED = """
 import resource, sys
 sys.path.insert(0, sys.argv[1])
 from _engine.errors import LimitExceeded
-from _engine.storage.sink import Sink
+from _engine.storage.sink import Sink, left_behind
 resource.setrlimit(resource.RLIMIT_NOFILE, (100, 400))
 with Sink(sys.argv[2]) as sink:
     sink.reserve(100)

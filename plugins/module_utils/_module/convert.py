@@ -1,0 +1,204 @@
+# Copyright (c) 2026, vmimage.prep contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""What image_convert does."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from .._engine.device import device_difference, write_device
+from .._engine.errors import AccessError, ImageError, UnsupportedImage
+from .._engine.formats.base import Reader, Target, whole_sectors
+from .._engine.formats.companions import open_present, planned
+from .._engine.formats.registry import target
+from .._engine.inspect import describe
+from .._engine.openstack.upload import upload_facts
+from .._engine.produce import produce, require_possible, verify_source
+from .._engine.profiles import profile, target_for
+from .._engine.source import Request, Source, detect_path, open_source, source_identity
+from .._engine.storage.device import is_block_device
+from .._engine.storage.file import FileStorage
+from .._engine.storage.sink import Sink
+from .._engine.transfer.compare import compare
+from .._engine.transfer.digest import digests
+from .._engine.transfer.resize import resize, size_for
+from .destination import Destination
+from .difference import difference
+from .image import facts, request
+from .run import SOURCE, Result
+
+
+def convert_image(module: AnsibleModule) -> Result:
+    """image_convert."""
+    params = module.params
+    wanted = target_for(
+        profile(params["profile"]), params["format"], params["subformat"], params["compress"], _options(params["options"]), params["compressor"]
+    )
+    identity = source_identity(params["src"])
+    if os.path.exists(params["dest"]) and os.path.samefile(params["src"], params["dest"]):
+        raise UnsupportedImage("src and dest are the same file", path=params["dest"], hint="Write to another file, then move it")
+    if params["dest_device"] or is_block_device(params["dest"]):
+        return _convert_to_device(module, wanted)
+    asked = {key: params[key] for key in (*SOURCE, "virtual_size", "align", "profile", "iso_passthrough", "verify")}
+    dest = Destination(module, {**asked, "source": identity, "target": dataclasses.asdict(wanted)})
+    result = dest.recall() if identity is not None else None
+    if result is None:
+        result = _convert(module, dest, wanted)
+    if params["checksums"] and not (module.check_mode and result["changed"]):
+        result["checksums"] = _checksums(dest.path, params["checksums"], result.get("checksums", {}))
+    return dest.finish(result)
+
+
+def _convert(module: AnsibleModule, dest: Destination, wanted: Target) -> Result:
+    params = module.params
+    with _opened(module, wanted) as (source, wanted, checks):
+        dest.depends_on = {storage.name for storage in source.reader.followed}
+        if wanted.options.get("backing_file"):
+            dest.depends_on.add(os.path.join(os.path.dirname(dest.path), wanted.options["backing_file"]))
+        before, reason = _reason_to_write(module, source, dest, wanted)
+        result = _result(module, source, wanted, reason, checks)
+        if reason is None:
+            result["checks"] = [*checks, f"all {source.reader.virtual_size} bytes that the guest sees are the same as in the source"]
+            return {**result, "msg": "dest has this content, format and variant already", "image": before}
+        dest.plan(planned(wanted, dest.path, source.reader.virtual_size), [*_files(source), *dest.depends_on])
+        if module.check_mode:
+            require_possible(source, wanted, os.path.dirname(os.path.abspath(dest.path)))
+            image: dict[str, t.Any] = {"format": wanted.format, "subformat": wanted.subformat, "virtual_size": source.reader.virtual_size}
+        else:
+
+            def write(sink: Sink) -> None:
+                produced = produce(source, wanted, sink, base_folder=params["references"], verify_content=params["verify"] == "content")
+                result["checks"] = checks + produced.checks
+
+            dest.replace(write)
+            with _open_dest(module, wanted) as found:
+                image = describe(found)
+        return {**result, "msg": reason, "image": image, "diff": {"before": before, "after": image}}
+
+
+def _convert_to_device(module: AnsibleModule, wanted: Target) -> Result:
+    """A device is written in place, and nothing but its content tells whether it has to be."""
+    params, path = module.params, module.params["dest"]
+    if not is_block_device(path):
+        raise AccessError("is not a block device", path=path, hint="Leave dest_device out to write a file")
+    if not params["dest_device"]:
+        raise AccessError("is a block device", path=path, hint="With dest_device it is overwritten, and what is on it is lost")
+    if wanted != target("raw"):
+        raise UnsupportedImage("a disk on a block device is raw, without options", path=path, hint="Ask for the format raw")
+    if params["backup"]:
+        raise UnsupportedImage("there is no backup of a block device", path=path)
+    with _opened(module, wanted) as (source, wanted, checks):
+        size = whole_sectors(source.reader.virtual_size)
+        found = device_difference(source, path)
+        reason = "force is set" if params["force"] else found.reason if found else None
+        result = _result(module, source, wanted, reason, checks)
+        if reason is not None and not module.check_mode:
+            result["checks"] = checks + write_device(source, wanted, path)
+    result["image"] = {"format": "raw", "subformat": None, "virtual_size": size}
+    if params["checksums"] and not (module.check_mode and result["changed"]):
+        result["checksums"] = _checksums(path, params["checksums"], {}, size)
+    arguments = module.load_file_common_arguments(params, path=path)
+    result["changed"] = module.set_fs_attributes_if_different(arguments, result["changed"])
+    return {**result, "msg": reason or "the device has this content already", "dest": path, "files": [path]}
+
+
+@contextlib.contextmanager
+def _opened(module: AnsibleModule, wanted: Target) -> t.Iterator[tuple[Source, Target, list[str]]]:
+    """The source with the size that it is to have, what is to be made of it, and what was verified."""
+    params = module.params
+    with open_source(request(module)) as source:
+        source.reader.require_readable()
+        if params["iso_passthrough"] and source.reader.format == "iso":
+            wanted = target("iso")
+        else:
+            source.reader = resize(source.reader, _size(module, source.reader))
+        yield source, wanted, verify_source(source, params["checksum"], params["manifest"])
+
+
+def _result(module: AnsibleModule, source: Source, wanted: Target, reason: str | None, checks: list[str]) -> Result:
+    return {
+        "src": module.params["src"],
+        "changed": reason is not None,
+        "checks": checks,
+        "openstack": upload_facts(wanted.format, source.reader.virtual_size, source.package),
+        **facts(source, check=False, key="source"),
+    }
+
+
+def _size(module: AnsibleModule, reader: Reader) -> int:
+    """What size the disk is to have, in bytes, by the options and the platform."""
+    params = module.params
+    platform = profile(params["profile"])
+    align = platform.align if params["align"] is None else params["align"]
+    if align % platform.align:
+        raise UnsupportedImage(f"the profile {platform.name} needs a size in multiples of {platform.align} bytes, which {align} is not")
+    return size_for(reader.virtual_size, virtual_size=params["virtual_size"], align=align, minimum=platform.minimum)
+
+
+def _options(given: dict[str, t.Any]) -> dict[str, str]:
+    """Creation options as text; YAML's booleans as qemu-img says them."""
+    return {key: {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value) for key, value in given.items()}
+
+
+def _reason_to_write(module: AnsibleModule, source: Source, dest: Destination, wanted: Target) -> tuple[dict[str, t.Any], str | None]:
+    """What is at dest (as image_info describes it), and why it has to be written; None when it has not. In rising cost."""
+    if not dest.exists:
+        return {}, "dest does not exist"
+    try:
+        with _open_dest(module, wanted) as found:
+            image = describe(found)
+            if module.params["force"]:
+                return image, "force is set"
+            reason = difference(image, wanted, _options(module.params["options"]))
+            size = found.reader.virtual_size
+            if reason is None and size != source.reader.virtual_size:
+                reason = f"dest has a virtual size of {size} bytes, the source one of {source.reader.virtual_size}"
+            if reason is None:
+                other = compare(source.reader, found.reader)
+                reason = other.reason if other else None
+            return image, reason
+    except ImageError as error:
+        return {"readable": False, "unreadable_reason": str(error)}, f"dest cannot be kept: {error.message}"
+
+
+@contextlib.contextmanager
+def _open_dest(module: AnsibleModule, wanted: Target) -> t.Iterator[Source]:
+    """What is at dest, with its further files. Raw has no mark of its own: what is no other image format is taken for it."""
+    path = module.params["dest"]
+    as_raw = wanted.format == "raw" and detect_path(path).best.reader in (None, "raw")
+    folder = module.params["references"] if wanted.options.get("backing_file") else None
+    with open_source(Request(path, src_format="raw" if as_raw else None, references=folder)) as found:
+        if folder is None:
+            open_present(found.reader)
+        try:
+            yield found
+        finally:
+            found.reader.close()
+
+
+def _files(source: Source) -> list[str]:
+    """The files that an image is read from."""
+    if source.package is None:
+        return [source.path]
+    folder = source.path if os.path.isdir(source.path) else os.path.dirname(source.path)
+    return [source.path, *(os.path.join(folder, name) for name in source.package.contents())]
+
+
+def _checksums(path: str, algorithms: list[str], known: dict[str, str], size: int | None = None) -> dict[str, str]:
+    """Those of a file, or of the first ``size`` bytes of a device."""
+    missing = [name for name in algorithms if name not in known]
+    if missing:
+        storage = FileStorage(path)
+        try:
+            known = {**known, **digests(storage if size is None else storage.window(0, size, path), missing)}
+        finally:
+            storage.close()
+    return known
