@@ -13,6 +13,7 @@ import stat
 import typing as t
 
 from ..errors import AccessError, BusyError, from_os_error
+from .behind import WriteBehind
 from .sink import Sink
 
 
@@ -39,6 +40,7 @@ class DeviceSink(Sink):
         self.name = path
         self.others = {}
         self._fd = -1
+        self._behind = WriteBehind()
         if not is_block_device(path):
             raise AccessError("is not a block device", path=path)
         try:

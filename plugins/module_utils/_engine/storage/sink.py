@@ -19,6 +19,7 @@ import stat
 import typing as t
 
 from ..errors import AccessError, LimitExceeded, from_os_error
+from .behind import WriteBehind
 from .file import FileStorage
 from .kept import Kept, alone, mark, unfinished
 
@@ -60,6 +61,7 @@ class Sink:
         self._committed = False
         self._part: str | None = None
         self._fd = -1
+        self._behind = WriteBehind()
         self.size = 0
         try:
             mode_there = os.stat(self.name).st_mode
@@ -143,6 +145,7 @@ class Sink:
             done = os.pwrite(self._fd, data, offset)
             while done < length:
                 done += os.pwrite(self._fd, memoryview(data)[done:], offset + done)
+            self._behind.wrote(self._fd, length)
         except OSError as error:
             raise from_os_error(error, self.name, "write the result") from error
         self.size = max(self.size, offset + length)
@@ -180,6 +183,7 @@ class Sink:
     def sync(self) -> None:
         """Have the bytes on the disk: after a power cut, the name must not point to a hole."""
         try:
+            self._behind.settle()
             os.fsync(self._fd)
         except OSError as error:
             raise from_os_error(error, self.name, "bring the result to the disk") from error
@@ -286,6 +290,8 @@ class Sink:
 
     def _close(self) -> None:
         if self._fd >= 0:
+            with contextlib.suppress(OSError):  # what is thrown away may fail
+                self._behind.settle()
             with contextlib.suppress(OSError):  # what matters was said by fsync
                 os.close(self._fd)
             self._fd = -1

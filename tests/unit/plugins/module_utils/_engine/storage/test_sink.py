@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
@@ -159,3 +160,34 @@ def test_holes_stay_holes(tmp_path):
     storage = FileStorage(path)
     assert sum(length for _offset, length in storage.data_ranges()) < 1 << 20
     assert storage.read_at((1 << 30) - 1, 5) == b"\0x"
+
+
+def test_a_disk_that_fails_behind_the_writer_s_back(tmp_path, monkeypatch):
+    """The kernel tells a failed write once, perhaps to the thread that syncs in advance: that must not be lost."""
+
+    def fail(_fd):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+    (tmp_path / "result").write_bytes(b"old")
+
+    def write():
+        with Sink(tmp_path / "result") as sink:
+            for piece in range(20):
+                sink.write_at(piece << 21, b"x" * (1 << 21))
+            sink.commit()
+
+    with pytest.raises(AccessError, match="result"):
+        write()
+    assert (tmp_path / "result").read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["result"]
+
+
+def test_syncing_in_advance_changes_nothing(tmp_path):
+    content = os.urandom(1 << 21)
+    with Sink(tmp_path / "result") as sink:
+        for piece in range(40):
+            sink.write_at(piece << 21, content)
+        sink.commit()
+    assert (tmp_path / "result").read_bytes() == content * 40
+    assert [thread.name for thread in threading.enumerate() if thread.name == "vmimage-sync"] == []
