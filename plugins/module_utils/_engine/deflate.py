@@ -17,6 +17,7 @@ import typing as t
 import zlib
 
 from .errors import UnsupportedImage
+from .limits import KIB
 
 COMPRESSORS = ("zlib", "isal", "zlib_ng")
 """names that :func:`compressor` knows; the first one is always there"""
@@ -30,6 +31,9 @@ class _Library(t.NamedTuple):
     decompressobj: t.Callable[[int], t.Any]
     error: type[Exception]
 
+
+_MOST_BEHIND = 64 * KIB
+"""Bytes behind a unit that are looked at on the way to the checksum: a VMDK's grain"""
 
 ZLIB = _Library(zlib.decompressobj, zlib.error)
 
@@ -45,7 +49,10 @@ def fastest() -> _Library:
 
 
 def inflate(data: bytes, unit: int, wbits: int) -> bytes:
-    """Up to ``unit`` bytes of a stream that the data begins with.
+    """The ``unit`` bytes of a stream that the data begins with, or fewer where it holds fewer.
+
+    It may hold more: the last grain of a VMDK may be filled up behind the disk's end. A checksum is always looked at, which
+    zlib does only when all of the content has come out.
 
     :param wbits: as zlib has it: -15 for a raw stream, 15 for one with zlib's header and checksum
     :raises zlib.error: the stream is damaged
@@ -53,12 +60,29 @@ def inflate(data: bytes, unit: int, wbits: int) -> bytes:
     library = fastest()
     if library is not ZLIB:
         try:
-            out: bytes = library.decompressobj(wbits).decompress(data, unit)
+            out = _inflate(library, data, unit, wbits)
             if len(out) == unit:
                 return out
         except library.error:
             pass  # zlib has the last word
-    return zlib.decompressobj(wbits).decompress(data, unit)
+    return _inflate(ZLIB, data, unit, wbits)
+
+
+def _inflate(library: _Library, data: bytes, unit: int, wbits: int) -> bytes:
+    stream = library.decompressobj(wbits)
+    if wbits < 0:
+        raw: bytes = stream.decompress(data, unit)
+        return raw
+    out: bytes = stream.decompress(data, unit + 1)
+    more = len(out) - unit
+    while not stream.eof and 0 < more <= _MOST_BEHIND:
+        surplus = stream.decompress(stream.unconsumed_tail, _MOST_BEHIND)
+        if not surplus and not stream.eof:
+            break
+        more += len(surplus)
+    if len(out) >= unit and not stream.eof:
+        raise library.error("incomplete stream, without its checksum" if more <= _MOST_BEHIND else "the stream goes on behind the unit")
+    return out[:unit]
 
 
 def compressor(name: str, level: int, wbits: int) -> t.Callable[[t.Any], bytes]:

@@ -68,6 +68,17 @@ def outcome(inflate, *arguments):
         return None
 
 
+def by_zlib(data, unit, wbits):
+    """A stream with a checksum is decompressed whole: then zlib looks at it."""
+    stream = zlib.decompressobj(wbits)
+    if wbits < 0:
+        return stream.decompress(data, unit)
+    out = stream.decompress(data)
+    if len(out) >= unit and not stream.eof:
+        raise zlib.error("no checksum")
+    return out[:unit]
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_damaged_streams(seed):
     """Accepted, refused or found short as by zlib, and with its bytes."""
@@ -82,7 +93,7 @@ def test_damaged_streams(seed):
         for _time in range(4):
             broken = mutation(rnd, packed)
             unit = len(data) + rnd.choice([0, 0, 0, 0, -1, 1, -50, 50])
-            expected = outcome(lambda: zlib.decompressobj(wbits).decompress(broken, unit))  # noqa: B023
+            expected = outcome(by_zlib, broken, unit, wbits)
             assert outcome(deflate.inflate, broken, unit, wbits) == expected, (broken.hex(), unit, wbits)
             sound += expected is not None
             refused += expected is None
@@ -180,3 +191,23 @@ def test_qemu_reads_what_is_written(name, wanted, tmp_path, qemu_img):
         subprocess.run([qemu_img, "compare", "-f", "raw", "-F", wanted[0], raw, image], check=True, stdout=subprocess.DEVNULL)
         digests.add(hashlib.sha256(image.read_bytes()).hexdigest())
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize("where", range(4))
+def test_the_checksum_of_a_stream_is_looked_at(where):
+    """Also when all of the content has come out before it is read."""
+    packed = bytearray(zlib.compress(b"text " * 1000))
+    packed[-1 - where] ^= 1
+    with pytest.raises(CorruptImage):
+        codecs.decompress(codecs.ZLIB, bytes(packed), 5000, path="x", offset=0)
+    with pytest.raises(CorruptImage):
+        codecs.decompress(codecs.ZLIB, bytes(packed)[: -1 - where], 5000, path="x", offset=0)
+
+
+def test_a_stream_with_a_checksum_that_holds_more():
+    packed = zlib.compress(bytes(5000) + b"behind")
+    assert codecs.decompress(codecs.ZLIB, packed + b"what follows", 5000, path="x", offset=0) == bytes(5000)
+    with pytest.raises(CorruptImage, match="checksum|check"):
+        codecs.decompress(codecs.ZLIB, packed[:-1], 5000, path="x", offset=0)
+    with pytest.raises(CorruptImage, match="goes on"):
+        codecs.decompress(codecs.ZLIB, zlib.compress(bytes(1 << 20)), 5000, path="x", offset=0)
