@@ -73,9 +73,9 @@ def clear(path: str) -> None:
     for name in abandoned(path):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(folder, name))
-    for name in {part_of(entry) for entry in os.listdir(folder)} - {None}:
-        if name is not None and is_own(path, name):
-            remove_stale_parts(os.path.join(folder, name))
+    for part in {part_of(entry) for entry in os.listdir(folder)}:
+        if part is not None and is_own(path, part):
+            remove_stale_parts(os.path.join(folder, part))
     remove_stale_parts(path, journals=True)
 
 

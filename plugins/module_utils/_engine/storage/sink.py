@@ -276,6 +276,8 @@ class Sink:
         for file in self.others.values():
             file.discard()
         if self._journal is not None:
+            if self._part is None and not self._committed and set(self._replaces) - set(self.others):
+                self._journal._part = None  # in place, but the caller was told of a failure: the next run is to remove what is old
             self._journal.discard()
             self._journal = None
             if self._committed:  # those of killed runs named nothing that was not replaced now, or was not the caller's to remove

@@ -13,42 +13,16 @@ from __future__ import annotations
 
 import typing as t
 
-from ...errors import CorruptImage, printable
-from ...limits import SECTOR
+from ...errors import CorruptImage
 from ...storage.base import Storage
-from ...structure import Structure
+from ..luks.layout import MAGIC
+from ..luks.luks1 import read_luks1
 from . import layout
 from .bitmaps import read_bitmaps
 
 _MAX_BITMAPS_SHOWN = 256
 _FLAGS = ("in-use", "auto")
 _AES, _LUKS = 1, 2
-_LUKS_MAGIC = b"LUKS\xba\xbe"
-_LUKS_SLOTS = 8
-
-LUKS_HEADER = Structure(
-    ">",
-    ("magic", "6s"),
-    ("version", "H"),
-    ("cipher_name", "32s"),
-    ("cipher_mode", "32s"),
-    ("hash_spec", "32s"),
-    ("payload_offset", "I"),
-    ("key_bytes", "I"),
-    ("mk_digest", "20s"),
-    ("mk_digest_salt", "32s"),
-    ("mk_digest_iter", "I"),
-    ("uuid", "40s"),
-)
-LUKS_KEY_SLOT = Structure(
-    ">",
-    ("active", "I"),
-    ("iterations", "I"),
-    ("salt", "32s"),
-    ("key_material_offset", "I"),
-    ("stripes", "I"),
-)
-_KEY_ENABLED = 0x00AC71F3
 
 
 def format_specific(storage: Storage, header: layout.Header, warnings: list[str]) -> dict[str, t.Any]:
@@ -106,33 +80,8 @@ def _encryption(storage: Storage, header: layout.Header, warnings: list[str]) ->
 
 
 def _luks(storage: Storage, header: layout.Header) -> dict[str, t.Any]:
-    size = LUKS_HEADER.size + _LUKS_SLOTS * LUKS_KEY_SLOT.size
-    data = storage.read_exact(header.crypto_offset, size, "the LUKS header")
-    fields = LUKS_HEADER.unpack(data)
-    if header.crypto_length < size or fields.magic != _LUKS_MAGIC or fields.version != 1:
+    place = storage.window(header.crypto_offset, header.crypto_length, storage.name)
+    if place.read_at(0, 8) != MAGIC + b"\0\1":
         raise CorruptImage("there is no LUKS header of version 1", path=storage.name, offset=header.crypto_offset)
-    mode, _dash, generator = _text(fields.cipher_mode).partition("-")
-    generator, _colon, generator_hash = generator.partition(":")
-    keys = 2 if mode == "xts" else 1  # XTS has two keys of that many bits
-    slots = []
-    for number in range(_LUKS_SLOTS):
-        slot = LUKS_KEY_SLOT.unpack(data, LUKS_HEADER.size + number * LUKS_KEY_SLOT.size)
-        active = slot.active == _KEY_ENABLED
-        more = {"iters": slot.iterations, "stripes": slot.stripes} if active else {}
-        slots.append({"active": active, "key_offset": slot.key_material_offset * SECTOR, **more})
-    said = {
-        "cipher_alg": f"{_text(fields.cipher_name)}-{fields.key_bytes * 8 // keys}",
-        "cipher_mode": mode,
-        "ivgen_alg": generator,
-        "hash_alg": _text(fields.hash_spec),
-        "uuid": _text(fields.uuid),
-        "payload_offset": fields.payload_offset * SECTOR,
-        "master_key_iters": fields.mk_digest_iter,
-        "slots": slots,
-        "detached_header": False,
-    }
-    return {**said, "ivgen_hash_alg": generator_hash} if generator_hash else said
-
-
-def _text(field: bytes) -> str:
-    return printable(field.partition(b"\0")[0])
+    facts = read_luks1(place).facts
+    return {**{name: value for name, value in facts.items() if name != "version"}, "detached_header": False}

@@ -204,7 +204,7 @@ def test_a_disk_split_at_any_size(tmp_path, qemu_img, qemu_io, sizes):
     for number, sectors in enumerate(sizes, 1):
         part = tmp_path / f"my disk-s{number:03}.vmdk"
         run(qemu_img, "create", "-q", "-f", "vmdk", part, sectors * SECTOR)
-        for at in {0, sectors // 2, sectors - 1}:
+        for at in (0, sectors // 2, sectors - 1):
             run(qemu_io, "-f", "vmdk", "-c", f"write -P {number * 16 + at % 5 + 1} {at * SECTOR} 512", part)
         lines.append(f'RW {sectors} SPARSE "{part.name}"\n')
     (tmp_path / "my disk.vmdk").write_text(HEAD.replace("monolithicFlat", "twoGbMaxExtentSparse") + "".join(lines))
@@ -216,7 +216,7 @@ def test_a_disk_split_at_any_size(tmp_path, qemu_img, qemu_io, sizes):
         found = {extent.start + at: data for extent in reader.extents() if not extent.is_zero for at, data in pieces(reader.read_extent(extent))}
     start, wanted = 0, {}
     for number, sectors in enumerate(sizes, 1):
-        wanted.update({(start + at) * SECTOR: bytes([number * 16 + at % 5 + 1]) * SECTOR for at in {0, sectors // 2, sectors - 1}})
+        wanted.update({(start + at) * SECTOR: bytes([number * 16 + at % 5 + 1]) * SECTOR for at in (0, sectors // 2, sectors - 1)})
         start += sectors
     assert found == wanted
 

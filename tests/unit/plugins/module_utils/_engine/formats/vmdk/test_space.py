@@ -83,7 +83,7 @@ def test_grains_beside_the_stream(tmp_path, qemu_img, sparse):
     assert checked(stream).clean
     table = struct.unpack_from("<I", stream, struct.unpack_from("<Q", stream, 56)[0] * 512)[0] * 512
     redundant = struct.unpack_from("<I", stream, struct.unpack_from("<Q", stream, 48)[0] * 512)[0] * 512
-    for place in {table, redundant}:
+    for place in dict.fromkeys((table, redundant)):
         poke(stream, place + 4 * 3, "I", 0)
     assert checked(stream).leaks == ["memory: 1 grains are named by no table"]
 
