@@ -58,7 +58,7 @@ class Sink:
         self.others: dict[str, Sink] = {}
         """the further files by name"""
         self._journal: Sink | None = None
-        self._committed = False
+        self._placed = self._committed = False
         self._part: str | None = None
         self._fd = -1
         self._behind = WriteBehind()
@@ -270,13 +270,14 @@ class Sink:
         if self._part is not None:
             move(self._part, self.name)
             self._part = None
+            self._placed = True
 
     def discard(self) -> None:
         """Throw the bytes away unless they were committed. Harmless to call twice."""
         for file in self.others.values():
             file.discard()
         if self._journal is not None:
-            if self._part is None and not self._committed and set(self._replaces) - set(self.others):
+            if self._placed and not self._committed and set(self._replaces) - set(self.others):
                 self._journal._part = None  # in place, but the caller was told of a failure: the next run is to remove what is old
             self._journal.discard()
             self._journal = None

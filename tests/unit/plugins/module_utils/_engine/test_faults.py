@@ -20,17 +20,30 @@ from ansible_collections.vmimage.prep.plugins.module_utils._engine.transfer.comp
 
 TARGETS = {
     "raw": ("raw", None, False),
+    "raw-falloc": ("raw", None, False, {"preallocation": "falloc"}),
+    "raw-full": ("raw", None, False, {"preallocation": "full"}),
     "qcow2": ("qcow2", None, False),
     "qcow2-compressed": ("qcow2", None, True),
-    "vmdk": ("vmdk", None, False),
+    "qcow2-v2": ("qcow2", None, False, {"compat": "0.10"}),
+    "qcow2-subclusters": ("qcow2", None, False, {"extended_l2": "on", "lazy_refcounts": "on", "refcount_bits": "64"}),
+    "qcow2-metadata": ("qcow2", None, False, {"preallocation": "metadata"}),
+    "qcow2-falloc": ("qcow2", None, False, {"preallocation": "falloc"}),
+    "qcow2-full": ("qcow2", None, False, {"preallocation": "full"}),
+    "vmdk": ("vmdk", "monolithicSparse", False),
+    "vmdk-zeroed": ("vmdk", "monolithicSparse", False, {"zeroed_grain": "on"}),
     "vmdk-stream": ("vmdk", "streamOptimized", False),
     "vdi": ("vdi", None, False),
+    "vdi-fixed": ("vdi", "fixed", False),
     "vhd": ("vhd", None, False),
+    "vhd-blocks": ("vhd", None, False, {"block_size": "512K"}),
     "vhd-fixed": ("vhd", "fixed", False),
     "vhdx": ("vhdx", None, False),
+    "vhdx-blocks": ("vhdx", None, False, {"block_size": "1M", "log_size": "2M", "block_state_zero": "on"}),
+    "vhdx-fixed": ("vhdx", "fixed", False),
 }
+"""Those in several files: test_faults_several.py"""
 ALWAYS = ("open", "pwrite", "fsync", "link", "replace", "pread", "lseek", "fstat", "dup", "close")
-CALLS = (*ALWAYS, "ftruncate", "preadv", "statvfs")
+CALLS = (*ALWAYS, "ftruncate", "posix_fallocate", "preadv", "statvfs")
 
 
 def move(part, name):
