@@ -159,7 +159,8 @@ def _reason_to_write(module: AnsibleModule, source: Source, dest: Destination, w
                 return image, "force is set"
             reason = difference(image, wanted, _options(module.params["options"]))
             size = found.reader.virtual_size
-            if reason is None and size != source.reader.virtual_size:
+            grown = wanted.options.get("force_size") == "off" and size > source.reader.virtual_size  # to what its geometry covers
+            if reason is None and size != source.reader.virtual_size and not grown:
                 reason = f"dest has a virtual size of {size} bytes, the source one of {source.reader.virtual_size}"
             if reason is None:
                 other = compare(source.reader, found.reader)

@@ -27,14 +27,22 @@ def difference(image: dict[str, t.Any], wanted: Target, given: dict[str, t.Any])
     if image["compressed"] not in (None, wanted.compress):
         return f"dest is {'' if image['compressed'] else 'not '}compressed"
     for option, want in given.items():
-        have = _OPTIONS[option](image)
-        if want != "undefined" and have is not CANNOT_TELL and _plain(want) != _plain(have):
+        have = _OPTIONS.get(option, _cannot_tell)(image)
+        if want not in _ANY and have is not CANNOT_TELL and _plain(want) != _plain(have):
             return f"dest has {option} {have}, {want} wanted"
     return None
 
 
 CANNOT_TELL = object()
 """What an image does not show"""
+
+
+_ANY = ("undefined", "0")
+"""What leaves the choice to the writer"""
+
+
+def _cannot_tell(_image: dict[str, t.Any]) -> t.Any:
+    return CANNOT_TELL
 
 
 def _zeroed_grain(image: dict[str, t.Any]) -> t.Any:
@@ -62,17 +70,21 @@ _OPTIONS: dict[str, t.Callable[[dict[str, t.Any]], t.Any]] = {
     "compression_type": lambda image: image["format_specific"].get("compression_type"),
     "extended_l2": lambda image: "on" if image["format_specific"].get("extended_l2") else "off",
     "hwversion": lambda image: image["format_specific"].get("hw_version"),
+    "log_size": lambda image: image["format_specific"].get("log_length"),
+    "logical_sector_size": lambda image: image["format_specific"].get("logical_sector_size"),
     "lazy_refcounts": lambda image: "on" if image["format_specific"].get("lazy_refcounts") else "off",
     "preallocation": _preallocation,
     "refcount_bits": lambda image: image["format_specific"].get("refcount_bits"),
     "toolsversion": lambda image: image["format_specific"].get("tools_version"),
     "zeroed_grain": _zeroed_grain,
 }
-"""Where an image's description shows what a creation option has set"""
+"""Where an image's description shows what a creation option has set. Of those that are not here it shows nothing, or what else
+is compared: the variant (``static``), the disk's size (``force_size``)"""
+_SAME = {"v2": "0.10", "v3": "1.1"}
 
 
 def _plain(value: t.Any) -> str:
     """``64K`` and 65536 are the same."""
-    text = str(value)
+    text = _SAME.get(str(value), str(value))
     factor = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1:].upper())
     return str(int(text[:-1]) * factor) if factor and text[:-1].isdigit() else text
