@@ -109,10 +109,11 @@ def large(tmp_path_factory):
 
 @pytest.fixture
 def interruptible():
-    """What is started in the background by a shell ignores SIGINT, and so would all that it starts."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """What is started in the background by a shell ignores SIGINT, what nohup starts SIGHUP, and so would all that they start."""
+    before = [(number, signal.signal(number, handler)) for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL))]
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before:
+        signal.signal(number, handler)
 
 
 def wait_until_it_writes(process, folder):
