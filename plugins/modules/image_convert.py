@@ -285,7 +285,7 @@ backup_file:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module.convert import convert_image
-from ..module_utils._module.run import DESTINATION, SOURCE, run
+from ..module_utils._module.run import CHECKSUMS, DESTINATION, SOURCE, run
 
 
 def main() -> None:
@@ -304,7 +304,7 @@ def main() -> None:
             "dest_device": {"type": "bool", "default": False},
             "iso_passthrough": {"type": "bool", "default": False},
             "verify": {"type": "str", "choices": ["structure", "content"], "default": "structure"},
-            "checksums": {"type": "list", "elements": "str", "choices": ["md5", "sha1", "sha256", "sha512"], "default": []},
+            "checksums": CHECKSUMS,
         },
         add_file_common_args=True,
         supports_check_mode=True,

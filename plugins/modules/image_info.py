@@ -27,6 +27,14 @@ options:
       - For an OVF package this verifies the manifest, too.
     type: bool
     default: false
+  content_checksums:
+    description:
+      - Checksums to return of what the guest sees, from the first to the last byte of the disk.
+      - They are those of the disk as a raw file, and the same whatever the format of the image. The time goes by the size of the disk.
+    type: list
+    elements: str
+    choices: [md5, sha1, sha256, sha512]
+    default: []
 seealso:
   - module: vmimage.prep.image_convert
 """
@@ -222,6 +230,11 @@ image:
     disk_format:
       description: Glance's name of the format.
       type: str
+    content_checksums:
+      description: Checksums of what the guest sees, by algorithm.
+      returned: when O(content_checksums) asks for any
+      type: dict
+      sample: {"sha256": "5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9"}
     check:
       description: What the check found.
       returned: when O(check=true) and the image is readable
@@ -255,12 +268,12 @@ package:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module.image import describe_image
-from ..module_utils._module.run import SOURCE, run
+from ..module_utils._module.run import CHECKSUMS, SOURCE, run
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={**SOURCE, "check": {"type": "bool", "default": False}},
+        argument_spec={**SOURCE, "check": {"type": "bool", "default": False}, "content_checksums": CHECKSUMS},
         supports_check_mode=True,
     )
     run(module, describe_image)

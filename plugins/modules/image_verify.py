@@ -31,6 +31,11 @@ options:
       - The size of the disk that the guest sees, exactly.
       - A number of bytes, or a number with a unit such as V(20G).
     type: bytes
+  content_checksum:
+    description:
+      - Checksum of what the guest sees, from the first to the last byte of the disk, as C(<algorithm>:<hexadecimal digest>).
+      - It is the checksum of the disk as a raw file, and the same whatever the format of the image.
+    type: str
   same_as:
     description:
       - Path of another image, of any format, that must have a disk of the same size with the same content.
@@ -128,6 +133,7 @@ def main() -> None:
             "format": {"type": "str"},
             "subformat": {"type": "str"},
             "virtual_size": {"type": "bytes"},
+            "content_checksum": {"type": "str"},
             "same_as": {"type": "path"},
             "sound": {"type": "bool", "default": True},
             "clean": {"type": "bool", "default": False},

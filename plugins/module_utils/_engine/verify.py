@@ -17,6 +17,7 @@ from .produce import verify_source
 from .progress import Progress, silent
 from .source import Request, Source, open_source
 from .transfer.compare import compare
+from .transfer.digest import content_digests, parse_checksum
 
 
 @dataclasses.dataclass
@@ -38,6 +39,8 @@ class Expectation:
     """a check of all structures finds nothing that would make the guest read wrong data"""
     clean: bool = False
     """it finds no space either that nothing uses"""
+    content_checksum: str | None = None
+    """of what the guest sees, from the disk's first to its last byte"""
     same_as: Request | None = None
     """another image, of any format, that shows the guest the same bytes in a disk of the same size"""
 
@@ -61,7 +64,7 @@ def verify(source: Source, expected: Expectation, *, progress: Progress = silent
     :raises ImageError: the image, or the one it is to be the same as, cannot be read
     """
     passed: list[str] = []
-    for aspect in (_properties, _standalone, _openstack, _integrity, _clean, _same):
+    for aspect in (_properties, _standalone, _openstack, _integrity, _clean, _content, _same):
         difference = aspect(source, expected, passed, progress)
         if difference is not None:
             return passed, difference
@@ -124,6 +127,17 @@ def _clean(source: Source, expected: Expectation, passed: list[str], _progress: 
             what = "corruptions" if aspect == "sound" else "leaks"
             return Difference(aspect, [], entries, f"the check finds {len(entries)} {what}; the first: {entries[0]}")
     passed.append("a check of all structures finds no corruption" + (" and no leak" if expected.clean else ""))
+    return None
+
+
+def _content(source: Source, expected: Expectation, passed: list[str], progress: Progress) -> Difference | None:
+    if expected.content_checksum is None:
+        return None
+    algorithm, wanted = parse_checksum(expected.content_checksum, source.path)
+    found = content_digests(source.reader, [algorithm], progress=progress)[algorithm]
+    if found != wanted:
+        return Difference("content_checksum", wanted, found, f"the {algorithm} checksum of what the guest sees is {found}, {wanted} was expected")
+    passed.append(f"what the guest sees has the {algorithm} checksum that was expected")
     return None
 
 

@@ -14,6 +14,7 @@ from ansible.module_utils.basic import AnsibleModule
 from .._engine.inspect import describe
 from .._engine.produce import verify_source
 from .._engine.source import Request, Source, open_source
+from .._engine.transfer.digest import content_digests
 from .._engine.verify import Expectation, verify
 from .run import Result
 
@@ -23,13 +24,16 @@ def describe_image(module: AnsibleModule) -> Result:
     with open_source(request(module)) as source:
         if module.params["checksum"] or module.params["check"]:
             verify_source(source, module.params["checksum"], module.params["manifest"])
-        return {"changed": False, **facts(source, check=module.params["check"], key="image")}
+        result: Result = {"changed": False, **facts(source, check=module.params["check"], key="image")}
+        if module.params["content_checksums"]:
+            result["image"]["content_checksums"] = content_digests(source.reader, module.params["content_checksums"])
+        return result
 
 
 def verify_image(module: AnsibleModule) -> Result:
     """image_verify."""
     params = module.params
-    names = ("format", "subformat", "virtual_size", "standalone", "openstack", "checksum", "manifest", "sound", "clean")
+    names = ("format", "subformat", "virtual_size", "standalone", "openstack", "checksum", "manifest", "sound", "clean", "content_checksum")
     expected = Expectation(**{name: params[name] for name in names})
     if params["same_as"] is not None:
         expected.same_as = Request(params["same_as"], references=params["references"], spool_folder=module.tmpdir)

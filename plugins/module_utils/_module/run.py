@@ -32,6 +32,9 @@ DESTINATION = {
 }
 """Options of a module that writes a file; doc_fragments/_dest.py documents them"""
 
+CHECKSUMS = {"type": "list", "elements": "str", "choices": ["md5", "sha1", "sha256", "sha512"], "default": []}
+"""An option that asks for checksums"""
+
 Result = dict[str, t.Any]
 
 

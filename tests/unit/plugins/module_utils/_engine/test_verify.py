@@ -12,6 +12,7 @@ import subprocess
 import pytest
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.errors import ImageError
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.source import Request, open_source
+from ansible_collections.vmimage.prep.plugins.module_utils._engine.transfer.digest import content_digests
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.verify import Expectation, verify
 
 SIZE = 3 << 20
@@ -77,6 +78,28 @@ def test_other_content(folder, qemu_io):
     difference = look(folder / "disk.vmdk", same_as=Request(str(folder / "disk.qcow2")))[1]
     assert (difference.aspect, difference.found) == ("same_as", 1000 << 10)
     assert "0xfa000" in difference.reason
+
+
+@pytest.mark.parametrize("name", ["disk.raw", "disk.qcow2", "disk.vmdk"])
+@pytest.mark.parametrize("algorithm", ["md5", "sha512"])
+def test_the_checksum_of_what_the_guest_sees(folder, name, algorithm):
+    digest = hashlib.new(algorithm, (folder / "disk.raw").read_bytes()).hexdigest()
+    assert look(folder / name, content_checksum=f"{algorithm}:{digest}")[1] is None
+    with open_source(Request(str(folder / name))) as source:
+        assert content_digests(source.reader, ["sha1", algorithm])[algorithm] == digest
+
+
+def test_the_checksum_of_another_content(folder):
+    assert look(folder / "disk.qcow2", content_checksum="md5:" + "0" * 32)[1].aspect == "content_checksum"
+
+
+def test_the_checksum_of_a_disk_with_holes(tmp_path, qemu_img, qemu_io):
+    run(qemu_img, "create", "-q", "-f", "qcow2", tmp_path / "disk.qcow2", "100M")
+    run(qemu_io, "-f", "qcow2", "-c", "write -P 7 33000k 3M", "-c", "write -P 9 104857088 512", tmp_path / "disk.qcow2", stdout=subprocess.DEVNULL)
+    run(qemu_img, "convert", "-O", "raw", tmp_path / "disk.qcow2", tmp_path / "disk.raw")
+    with open_source(Request(str(tmp_path / "disk.qcow2"))) as source:
+        for threads in (1, 3):
+            assert content_digests(source.reader, ["sha1"], threads=threads)["sha1"] == hashlib.sha1((tmp_path / "disk.raw").read_bytes()).hexdigest()
 
 
 def test_another_size_is_another_disk(folder, qemu_img):
