@@ -12,13 +12,10 @@ from __future__ import annotations
 
 import zlib
 
-from . import deflate
+from . import adc, deflate
 from .deflate import compressor
-from . import adc
 from .errors import CorruptImage, LimitExceeded, UnsupportedImage
 from .limits import MAX_DECODER_MEMORY
-from .zstd import encoder, provider
-from .zstd.frame import ZstdError, ZstdLimit, ZstdUnsupported
 
 __all__ = ["DEFLATE", "ZLIB", "ZSTD", "compressor", "decompress", "zstd_compress"]
 
@@ -82,8 +79,12 @@ def _apple(codec: str, data: bytes, unit: int, path: str, offset: int) -> bytes:
 
 
 def _zstd(data: bytes, unit: int, path: str, offset: int) -> bytes:
+    # Imported where it is used: few images need it, and it is a third of the engine's start-up.
+    from .zstd.frame import ZstdError, ZstdLimit, ZstdUnsupported
+    from .zstd.provider import decompress as decompress_frame
+
     try:
-        return provider.decompress(data, unit)
+        return decompress_frame(data, unit)
     except ZstdLimit as error:
         raise LimitExceeded(str(error), path=path, offset=offset) from error
     except ZstdUnsupported as error:
@@ -98,6 +99,8 @@ def zstd_compress(data: bytes, level: int) -> bytes:
     :param level: of libzstd, 1 to 19
     :raises UnsupportedImage: nothing on this node compresses with zstd
     """
+    from .zstd import encoder
+
     packed = encoder.compress(data, level)
     if packed is None:
         raise UnsupportedImage("nothing on this node compresses with zstd", hint=encoder.HINT)

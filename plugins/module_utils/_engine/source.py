@@ -14,7 +14,6 @@ import contextlib
 import dataclasses
 import os
 import stat
-import tempfile
 import typing as t
 
 from .errors import AccessError, AmbiguousImage, InvalidImage, SpaceError, UnsupportedImage, from_os_error
@@ -185,6 +184,8 @@ def _open_package(request: Request, stack: contextlib.ExitStack) -> tuple[Packag
 
 def _decompress(request: Request, storage: Storage, outer: Detection, stack: contextlib.ExitStack, progress: Progress) -> tuple[Storage, Detection]:
     """The stream inside a compressed file, decoded once to its end: only then its size, and that it is whole, are known."""
+    import tempfile
+
     from .storage.stream import open_stream
 
     stream = open_stream(storage, outer.best.format)
