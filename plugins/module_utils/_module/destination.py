@@ -126,7 +126,15 @@ class Destination:
 
     def _move(self, part: str, dest: str) -> None:
         # Ansible's own way keeps the old file's owner, mode and SELinux context, and knows the default for a new one.
-        self.module.atomic_move(part, dest, unsafe_writes=self.module.params["unsafe_writes"])
+        try:
+            self.module.atomic_move(part, dest, unsafe_writes=self.module.params["unsafe_writes"])
+        except OSError:
+            raise
+        except Exception as error:  # newer cores raise a bare one, older ones end the module
+            cause = error.__cause__
+            if isinstance(cause, OSError):
+                raise from_os_error(cause, dest, "put the result in place") from error
+            raise AccessError(f"cannot be replaced ({error})", path=dest) from error
 
     def _beside(self, name: str) -> str:
         return os.path.join(os.path.dirname(self.path), name)
