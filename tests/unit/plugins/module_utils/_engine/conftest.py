@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import random
 import subprocess
 import sys
@@ -91,3 +92,25 @@ def images(tmp_path_factory):
     damaged[-6] ^= 1  # the CRC
     (folder / "gz-crc").write_bytes(damaged)
     return types.SimpleNamespace(folder=folder, content=bytes(content), **{path.name.replace("-", "_"): path for path in folder.iterdir()})
+
+
+class FaultyCall:
+    """Has the call number ``when`` of one of os's functions fail."""
+
+    def __init__(self, monkeypatch, name, when, code):
+        self.real, self.name, self.left, self.code = getattr(os, name), name, when, code
+        monkeypatch.setattr(os, name, self)
+
+    def __call__(self, *arguments, **kwargs):
+        self.left -= 1
+        if self.left == 0:
+            if self.name == "close":
+                self.real(*arguments)  # as the kernel has it: the error is told, the descriptor is gone
+            raise OSError(self.code, os.strerror(self.code))
+        return self.real(*arguments, **kwargs)
+
+
+@pytest.fixture(scope="session")
+def fault_call():
+    """fault_call(monkeypatch, name, when, code) has the call number ``when`` of ``os.name`` fail with an errno."""
+    return FaultyCall

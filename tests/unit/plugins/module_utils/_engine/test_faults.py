@@ -56,25 +56,9 @@ def convert(source, dest, form, threads=1, **kwargs):
         sink.commit(move)
 
 
-class Fault:
-    """Has the call number ``when`` of one of os's functions fail."""
-
-    def __init__(self, monkeypatch, name, when, code):
-        self.real, self.name, self.left, self.code = getattr(os, name), name, when, code
-        monkeypatch.setattr(os, name, self)
-
-    def __call__(self, *arguments, **kwargs):
-        self.left -= 1
-        if self.left == 0:
-            if self.name == "close":
-                self.real(*arguments)  # as the kernel has it: the error is told, the descriptor is gone
-            raise OSError(self.code, os.strerror(self.code))
-        return self.real(*arguments, **kwargs)
-
-
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("form", TARGETS)
-def test_any_call_that_fails(images, tmp_path, monkeypatch, form, name):
+def test_any_call_that_fails(fault_call, images, tmp_path, monkeypatch, form, name):
     source = images.gz if form == "vdi" else images.vmdk if form == "raw" else images.raw
     dest = tmp_path / "dest"
     convert(source, dest, form)
@@ -83,7 +67,7 @@ def test_any_call_that_fails(images, tmp_path, monkeypatch, form, name):
         code = errno.ENOSPC if when % 2 else errno.EIO
         dest.write_bytes(b"old")
         with monkeypatch.context() as patched:
-            fault = Fault(patched, name, when, code)
+            fault = fault_call(patched, name, when, code)
             try:
                 convert(source, dest, form)
                 said = None
@@ -104,11 +88,11 @@ def test_any_call_that_fails(images, tmp_path, monkeypatch, form, name):
     assert when > 1 or name not in ALWAYS, f"{name} is not called"
 
 
-def test_a_full_disk_is_told_by_the_folder(images, tmp_path, monkeypatch):
+def test_a_full_disk_is_told_by_the_folder(fault_call, images, tmp_path, monkeypatch):
     """Where a compressed image is unpacked, the folder is meant, not the image."""
     (tmp_path / "packed").write_bytes(lzma.compress(images.qcow2.read_bytes(), preset=0))
     with monkeypatch.context() as patched:
-        Fault(patched, "pwrite", 1, errno.ENOSPC)
+        fault_call(patched, "pwrite", 1, errno.ENOSPC)
         with pytest.raises(SpaceError, match=f"^{tmp_path}: cannot decompress into a temporary file: no space is left"):
             convert(tmp_path / "packed", tmp_path / "dest", "raw")
     assert os.listdir(tmp_path) == ["packed"]
@@ -117,9 +101,9 @@ def test_a_full_disk_is_told_by_the_folder(images, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("code", "wanted"), [(errno.EFBIG, "takes no file that large. Choose a folder on another"), (errno.EDQUOT, "the quota of disk space is used up")]
 )
-def test_limits_that_are_not_a_full_disk(images, tmp_path, monkeypatch, code, wanted):
+def test_limits_that_are_not_a_full_disk(fault_call, images, tmp_path, monkeypatch, code, wanted):
     with monkeypatch.context() as patched:
-        Fault(patched, "ftruncate", 1, code)
+        fault_call(patched, "ftruncate", 1, code)
         with pytest.raises(SpaceError, match=wanted):
             convert(images.raw, tmp_path / "dest", "raw")
     assert os.listdir(tmp_path) == []

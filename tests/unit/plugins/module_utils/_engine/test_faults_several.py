@@ -34,22 +34,6 @@ def convert(source, dest, form, replaces=()):
         sink.commit(move)
 
 
-class Fault:
-    """Has the call number ``when`` of one of os's functions fail."""
-
-    def __init__(self, monkeypatch, name, when, code):
-        self.real, self.name, self.left, self.code = getattr(os, name), name, when, code
-        monkeypatch.setattr(os, name, self)
-
-    def __call__(self, *arguments, **kwargs):
-        self.left -= 1
-        if self.left == 0:
-            if self.name == "close":
-                self.real(*arguments)  # as the kernel has it: the error is told, the descriptor is gone
-            raise OSError(self.code, os.strerror(self.code))
-        return self.real(*arguments, **kwargs)
-
-
 def state(folder):
     """Every file with its content, but for the long holes."""
     found = {}
@@ -61,7 +45,7 @@ def state(folder):
 
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("form", FORMS)
-def test_any_call_that_fails(images, tmp_path, monkeypatch, form, name):
+def test_any_call_that_fails(fault_call, images, tmp_path, monkeypatch, form, name):
     for folder in ("old", "new"):
         (tmp_path / folder).mkdir()
     convert(images.raw, tmp_path / "new/disk.vmdk", form)
@@ -78,7 +62,7 @@ def test_any_call_that_fails(images, tmp_path, monkeypatch, form, name):
         replaces = present(str(dest))
         code = errno.ENOSPC if when % 2 else errno.EIO
         with monkeypatch.context() as patched:
-            fault = Fault(patched, name, when, code)
+            fault = fault_call(patched, name, when, code)
             try:
                 convert(images.raw, dest, form, replaces)
                 said = None
