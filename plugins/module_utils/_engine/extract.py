@@ -25,7 +25,7 @@ from .transfer.convert import convert
 from .transfer.provenance import file_identity
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .packages.ovf.package import Package
+    from .packages.package import Package
 
 
 @dataclasses.dataclass

@@ -14,9 +14,13 @@ from .errors import ImageError
 from .formats.base import Reader
 from .formats.detect import Detection
 from .formats.registry import lookup
+from .openstack.properties import proposed_properties
 from .source import Source
 from .transfer.convert import survey
 from .volumes.partitions import read_partition_table
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .packages.package import Package
 
 
 def describe(source: Source, *, check: bool = False) -> dict[str, t.Any]:
@@ -62,6 +66,14 @@ def describe(source: Source, *, check: bool = False) -> dict[str, t.Any]:
             figures = survey(reader)
             result["allocation"] = {**dataclasses.asdict(figures), "allocated": figures.content, "upload": reader.storage.size}
     return result
+
+
+def describe_package(package: Package) -> dict[str, t.Any]:
+    """Everything that is known of a package, with the image properties that each of its systems would have."""
+    facts = package.describe()
+    for found, system in zip(facts["systems"], package.systems):
+        found["properties"] = proposed_properties(system, package.disks(system), package.writer)
+    return facts
 
 
 def _partition_table(reader: Reader, warnings: list[str]) -> dict[str, t.Any] | None:

@@ -29,7 +29,7 @@ from .transfer.convert import require_size
 from .transfer.provenance import file_identity
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .packages.ovf.package import Package, PackageDisk
+    from .packages.package import Package, PackageDisk
 
 COMPRESSIONS = ("gzip", "xz", "bzip2", "zstd")
 IN_ORDER = ("raw", "iso", "udf")
@@ -139,7 +139,7 @@ def source_identity(path: str) -> dict[str, t.Any] | None:
     :raises ImageError: a folder without a sound OVF package
     """
     if os.path.isdir(path) or path.lower().endswith(".ovf"):
-        from .packages.ovf.package import open_package
+        from .packages.package import open_package
 
         folder = path if os.path.isdir(path) else os.path.dirname(path)
         with open_package(path) as package:
@@ -172,7 +172,7 @@ def choose_disk(package: Package, wanted: str | None) -> PackageDisk:
 
 
 def _open_package(request: Request, stack: contextlib.ExitStack) -> tuple[Package, PackageDisk, Storage]:
-    from .packages.ovf.package import open_package
+    from .packages.package import open_package
 
     package = open_package(request.path)
     stack.callback(package.close)

@@ -11,7 +11,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._engine.inspect import describe
+from .._engine.inspect import describe, describe_package
 from .._engine.produce import verify_source
 from .._engine.source import Request, Source, open_source
 from .._engine.transfer.digest import content_digests
@@ -54,7 +54,7 @@ def facts(source: Source, *, check: bool, key: str) -> Result:
     """
     found: Result = {key: describe(source, check=check)}
     if source.package is not None:
-        found["package"] = source.package.describe()
+        found["package"] = describe_package(source.package)
     return found
 
 

@@ -12,7 +12,8 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from .._engine.extract import extract, plan
-from .._engine.packages.ovf.package import Package, open_package
+from .._engine.inspect import describe_package
+from .._engine.packages.package import Package, open_package
 from .._engine.source import source_identity
 from .._engine.transfer.provenance import file_identity, recall, remember
 from .run import Result
@@ -60,6 +61,6 @@ def _extract(module: AnsibleModule, package: Package) -> Result:
         "dest": params["dest"],
         "files": [{"name": file.name, "path": file.path, "length": file.size, "reason": file.reason} for file in planned],
         "manifest_verified": verified,
-        "package": package.describe(),
+        "package": describe_package(package),
         "diff": {"before": before, "after": dict.fromkeys(before, "as it should be")},
     }

@@ -11,9 +11,10 @@ import typing as t
 
 from ..formats.registry import lookup
 from ..limits import GIB
+from .properties import proposed_properties
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ..packages.ovf.package import Package
+    from ..packages.package import Package
 
 
 def upload_facts(format_name: str, virtual_size: int, package: Package | None) -> dict[str, t.Any]:
@@ -26,7 +27,7 @@ def upload_facts(format_name: str, virtual_size: int, package: Package | None) -
         property comes from
     """
     system = package.system() if package is not None else None
-    proposed = package.proposed_properties(system) if package is not None and system is not None else {}
+    proposed = proposed_properties(system, package.disks(system), package.writer) if package is not None and system is not None else {}
     return {
         "disk_format": lookup(format_name).disk_format,
         "container_format": "bare",

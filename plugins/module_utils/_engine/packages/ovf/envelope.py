@@ -16,10 +16,10 @@ import re
 import typing as t
 
 from ...errors import InvalidImage, LimitExceeded, printable
+from ..model import Configuration, Disk, Envelope, File, PackageWarning, Property, System
 from . import xml
 from .guest import GuestSystem, identify
 from .hardware import ITEMS, Hardware, read_hardware
-from .model import Configuration, Disk, Envelope, File, PackageWarning, Property, System
 from .units import amount, integer
 from .xml import Element
 

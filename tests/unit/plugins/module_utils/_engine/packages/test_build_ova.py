@@ -10,7 +10,7 @@ import subprocess
 import tarfile
 
 import pytest
-from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.ovf.package import open_package
+from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.package import open_package
 from build_ova import BOOT_CODE, LISTING, MARKER, build_ova, make_disk, write_vmdk
 
 

@@ -12,7 +12,7 @@ import subprocess
 import pytest
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.errors import CorruptImage, ImageError
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.ovf.envelope import parse_envelope
-from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.ovf.package import open_package
+from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.package import open_package
 
 NOTED = re.compile(r" \| disks=\[(.*?)\] ?(?:\||$)")
 DISK = re.compile(r"(.*?):(expr:[^:]*|[0-9]+|\?|-)B:(.*):[^:]*")

@@ -10,7 +10,7 @@ from ansible_collections.vmimage.prep.plugins.module_utils._engine.errors import
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.ovf import envelope as envelope_module
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.ovf.envelope import parse_envelope
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.ovf.guest import identify
-from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.ovf.model import choose_system
+from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.model import choose_system
 
 XMLNS = (
     'xmlns:ovf="http://schemas.dmtf.org/ovf/envelope/1" xmlns="http://schemas.dmtf.org/ovf/envelope/1" xmlns:rasd="urn:rasd" xmlns:vssd="urn:vssd" '

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.errors import CorruptImage, IntegrityFailure
-from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.ovf.manifest import digests, parse_manifest, verify_files
+from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.manifest import digests, parse_manifest, verify_files
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.storage.base import Memory
 
 ABC = {name: hashlib.new(name, b"abc").hexdigest() for name in ("sha1", "sha224", "sha256", "sha384", "sha512")}

@@ -12,7 +12,8 @@ import tarfile
 
 import pytest
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.errors import AmbiguousImage, CorruptImage, IntegrityFailure, UnsupportedImage
-from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.ovf.package import open_package
+from ansible_collections.vmimage.prep.plugins.module_utils._engine.inspect import describe_package
+from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.package import open_package
 from build_ova import descriptor, manifest, pack
 
 DATA = b"not really a disk" * 100
@@ -201,7 +202,7 @@ def test_ovirt_names_disks_in_its_own_way(tmp_path):
             ("one", "guid-1", "ide", False, b"1"),
         ]
         assert codes(package) == ["unlisted_file"]
-        assert package.proposed_properties()["hw_vif_model"]["value"] == "virtio"
+        assert describe_package(package)["systems"][0]["properties"]["hw_vif_model"]["value"] == "virtio"
 
 
 def test_policies_of_the_manifest(tmp_path):
@@ -253,7 +254,7 @@ def test_the_conformance_list(tmp_path):
 def test_facts_are_json_without_passwords_and_control_characters(tmp_path):
     product = '<ProductSection><Property ovf:key="pw" ovf:value="s3cret" ovf:password="true"/><Property ovf:key="host" ovf:value="a&#10;b"/></ProductSection>'
     with ova(tmp_path, [("vm.ovf", descriptor("d\u202e.vmdk", extra_sections=product)), ("d\u202e.vmdk", DATA), (os.fsdecode(b"\xff"), b"")]) as package:
-        facts = package.describe()
+        facts = describe_package(package)
         text = json.dumps(facts)
         assert "s3cret" not in text
         assert [(item["key"], item["value"], item["password"]) for item in facts["settings"]] == [("pw", None, True), ("host", "a\\nb", False)]
@@ -281,7 +282,7 @@ def test_facts_are_json_without_passwords_and_control_characters(tmp_path):
 )
 def test_proposed_buses(tmp_path, controller, wanted):
     with ova(tmp_path, [("vm.ovf", descriptor(controller=controller)), (HREF, DATA)]) as package:
-        found = package.proposed_properties()
+        found = describe_package(package)["systems"][0]["properties"]
         assert {name: found[name]["value"] for name in ("hw_disk_bus", "hw_scsi_model") if name in found} == wanted
 
 

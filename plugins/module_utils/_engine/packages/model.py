@@ -10,9 +10,9 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ...errors import AmbiguousImage, CorruptImage, InvalidImage, printable
-from .guest import GuestSystem
-from .hardware import Hardware
+from ..errors import AmbiguousImage, CorruptImage, InvalidImage, printable
+from .ovf.guest import GuestSystem
+from .ovf.hardware import Hardware
 
 
 class PackageWarning(t.NamedTuple):

@@ -18,11 +18,11 @@ import re
 import typing as t
 import urllib.parse
 
-from ...errors import AmbiguousImage, CorruptImage, UnsafeReference, UnsupportedImage, from_os_error, printable
-from ...limits import MAX_ARCHIVE_MEMBERS
-from ...storage.base import Storage
-from ...storage.file import FileStorage
-from .. import tar
+from ..errors import AmbiguousImage, CorruptImage, UnsafeReference, UnsupportedImage, from_os_error, printable
+from ..limits import MAX_ARCHIVE_MEMBERS
+from ..storage.base import Storage
+from ..storage.file import FileStorage
+from . import tar
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 

@@ -15,7 +15,7 @@ import posixpath
 import re
 import typing as t
 
-from ...errors import ImageError, UnsafeReference, printable
+from ..errors import ImageError, UnsafeReference, printable
 from .container import Archive, Container, MissingFile, RemoteFile, ignored
 from .disks import FIRST_PIECE
 from .model import Envelope, File, PackageWarning

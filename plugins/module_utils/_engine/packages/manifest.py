@@ -16,9 +16,9 @@ import hashlib
 import re
 import typing as t
 
-from ...errors import IntegrityFailure, printable
-from ...progress import Progress, silent
-from ...storage.base import Storage
+from ..errors import IntegrityFailure, printable
+from ..progress import Progress, silent
+from ..storage.base import Storage
 
 _LINE = re.compile(r"(SHA(?:2?-)?(?:1|224|256|384|512))\s*\((.+)\)\s*=\s*([0-9a-f]+)", re.IGNORECASE | re.ASCII)
 _PIECE = 4 << 20

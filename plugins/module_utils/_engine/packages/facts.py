@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ...errors import printable
+from ..errors import printable
 from .disks import PackageDisk
 from .model import System
 
@@ -88,7 +88,6 @@ def _system(package: Package, system: System) -> dict[str, t.Any]:
         "networks": [{"models": adapter.models, "network": adapter.network} for adapter in system.hardware.adapters],
         "disks": [_disk(disk) for disk in package.disks(system)],
         "min_ram": system.memory_mib,
-        "properties": package.proposed_properties(system),
     }
 
 

@@ -22,7 +22,7 @@ from ansible_collections.vmimage.prep.plugins.module_utils._engine.errors import
     UnsafeReference,
     UnsupportedImage,
 )
-from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.ovf.package import open_package
+from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.package import open_package
 from build_ova import descriptor, manifest, pack
 
 SECRET = b"what nobody may read"

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 
-from ...errors import CorruptImage, ImageError, UnsupportedImage, printable
-from ...storage.base import Storage
+from ..errors import CorruptImage, ImageError, UnsupportedImage, printable
+from ..storage.base import Storage
 from .container import Container, MissingFile, resolve
 from .model import Disk, Envelope, File, System
-from .hardware import Controller, Drive, ovirt_interface
+from .ovf.hardware import Controller, Drive, ovirt_interface
 
 GZIP = "gzip"
 FIRST_PIECE = ".000000000"

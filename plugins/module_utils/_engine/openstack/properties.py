@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import typing as t
 
-from .disks import PackageDisk
-from .model import System
-from .hardware import Adapter
+from ..packages.disks import PackageDisk
+from ..packages.model import System
+from ..packages.ovf.hardware import Adapter
 
 _DISK_BUSES = ("ide", "scsi", "sata", "virtio")
 """Nova has no NVMe"""

@@ -14,19 +14,18 @@ import os
 import posixpath
 import typing as t
 
-from ...errors import AmbiguousImage, ImageError, IntegrityFailure, InvalidImage, LimitExceeded, UnsupportedImage, printable
-from ...limits import MAX_OVF
-from ...progress import Progress, silent
-from ...storage.base import Storage
-from ...storage.file import FileStorage
+from ..errors import AmbiguousImage, ImageError, IntegrityFailure, InvalidImage, LimitExceeded, UnsupportedImage, printable
+from ..limits import MAX_OVF
+from ..progress import Progress, silent
+from ..storage.base import Storage
+from ..storage.file import FileStorage
 from .conformance import Located, examine
 from .container import Archive, Container, Folder, MissingFile, RemoteFile, ignored, resolve
 from .disks import PackageDisk, system_disks
-from .envelope import parse_envelope
 from .facts import package_facts
 from .manifest import Entry, Manifest, Verified, parse_manifest, verify_files
 from .model import Envelope, File, PackageWarning, System, choose_system
-from .properties import proposed_properties
+from .ovf.envelope import parse_envelope
 
 OVA = "ova"
 FOLDER = "folder"
@@ -144,11 +143,6 @@ class Package:
     def describe(self) -> dict[str, t.Any]:
         """All facts, safe for JSON and for logs: no passwords, no control characters."""
         return package_facts(self)
-
-    def proposed_properties(self, system: System | str | int | None = None) -> dict[str, dict[str, t.Any]]:
-        """OpenStack image properties for a system, each with its source; see properties.py."""
-        chosen = system if isinstance(system, System) else self.system(system)
-        return proposed_properties(chosen, self.disks(chosen), self.writer)
 
     def _place(self, name: str) -> str:
         """A file's name for messages."""
