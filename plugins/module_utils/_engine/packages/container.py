@@ -23,6 +23,7 @@ from ..limits import MAX_ARCHIVE_MEMBERS
 from ..storage.base import Storage
 from ..storage.file import FileStorage
 from . import tar
+from .members import DATA, FOLDER, Member
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -105,14 +106,14 @@ class Archive(Container):
         """:raises ImageError: not a sound tar archive"""
         self.path = storage.name
         self._storage = storage
-        self._members: dict[str, list[tar.Member]] = {}
+        self._members: dict[str, list[Member]] = {}
         self.unsafe: list[str] = []
         """names that lead out of the archive, which are not members of the package"""
         for member in tar.read_index(storage):
             name = inside(member.name.rstrip("/"))
             if name is None:
                 self.unsafe.append(member.name)
-            elif name != "." and member.kind != tar.FOLDER:
+            elif name != "." and member.kind != FOLDER:
                 self._members.setdefault(name, []).append(member)
 
     def names(self) -> list[str]:
@@ -132,7 +133,7 @@ class Archive(Container):
     def size(self, name: str) -> int:
         return self._member(name).size
 
-    def _member(self, name: str) -> tar.Member:
+    def _member(self, name: str) -> Member:
         members = self._members[name]
         if len(members) > 1:
             raise AmbiguousImage(f"the archive has {len(members)} members called {printable(name)!r}", path=self.path)
@@ -141,7 +142,7 @@ class Archive(Container):
             raise UnsupportedImage(
                 f"archive member {printable(name)!r} is stored as a sparse file", path=self.path, hint="Pack it again without tar's option --sparse"
             )
-        if member.kind != tar.DATA:
+        if member.kind != DATA:
             raise UnsafeReference(f"archive member {printable(name)!r} is no file, but a {member.kind}", path=self.path)
         return member
 

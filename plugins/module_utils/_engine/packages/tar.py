@@ -23,17 +23,11 @@ from ..formats.probes.tar import HEADER
 from ..limits import MAX_ARCHIVE_MEMBERS, MAX_TAR_EXTENSION
 from ..storage.base import Storage
 from ..structure import Fields
+from .members import DATA, DEVICE, FIFO, FOLDER, HARD_LINK, OTHER, SYMBOLIC_LINK, Member
 
 BLOCK = 512
 
-DATA = "data"
-FOLDER = "folder"
-HARD_LINK = "hard link"
-SYMBOLIC_LINK = "symbolic link"
-DEVICE = "device"
-FIFO = "FIFO"
 SPARSE = "sparse file"
-OTHER = "vendor's extension"
 
 _USTAR = b"ustar\x0000"
 """magic and version; GNU tar's own is ``ustar  \\0``, and it uses the prefix for something else"""
@@ -64,19 +58,6 @@ _MAX_EXTENSIONS = 8
 _MAX_EXTENSION_BYTES = 64 * MAX_TAR_EXTENSION
 """of all members together"""
 _DECIMAL = re.compile(rb"[0-9]{1,20}")
-
-
-class Member(t.NamedTuple):
-    """An entry of an archive."""
-
-    name: str
-    """as stored; bytes that are not UTF-8 as surrogates (PEP 383)"""
-    size: int
-    """bytes in the archive"""
-    offset: int
-    """where the member's bytes are in the archive"""
-    kind: str
-    """only DATA members have bytes that may be used"""
 
 
 class _Pending:
@@ -165,7 +146,7 @@ def _member(storage: Storage, header: Fields, start: int, size: int, pending: _P
         kind = FOLDER
     if kind in _NO_DATA and size:
         raise CorruptImage(f"archive member {printable(name)!r} is a {kind}, but has {size} bytes", path=storage.name, offset=where)
-    return Member(name.decode("utf-8", "surrogateescape"), size, start, kind)
+    return Member(name.decode("utf-8", "surrogateescape"), size, start, kind, size)
 
 
 def _header_name(header: Fields) -> bytes:
