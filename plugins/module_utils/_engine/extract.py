@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fnmatch
 import os
@@ -26,6 +27,10 @@ from .transfer.provenance import file_identity
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .packages.package import Package
+
+
+_TOGETHER = 64
+"""files that are put in place together"""
 
 
 @dataclasses.dataclass
@@ -87,33 +92,76 @@ def plan(
     return planned
 
 
-def extract(package: Package, folder: str, planned: t.Sequence[PlannedFile], *, progress: Progress = silent) -> None:
-    """Write the files that a plan has a reason for, each complete or not at all.
+def extract(package: Package, folder: str, planned: t.Sequence[PlannedFile], *, progress: Progress = silent) -> list[str]:
+    """Write the files that a plan has a reason for, each complete or not at all; none when the manifest disagrees with one.
 
+    Each is compared with the manifest while it is written, by the policy of ``package.expect_manifest()``.
+
+    :return: the files that agree with the manifest
     :raises SpaceError: the file system has no room for all of them
+    :raises IntegrityFailure: a file is not what the manifest says
     """
-    missing = [file for file in planned if file.reason is not None]
+    # In the order of the archive: a compressed one is then decoded once.
+    order = {name: position for position, name in enumerate(package.container.names())}
+    missing = sorted((file for file in planned if file.reason is not None), key=lambda file: order.get(file.name, 0))
+    _require_space(folder, sum(file.size for file in missing))
+    with contextlib.ExitStack() as stack:
+        sinks: list[Sink] = []
+        for file in missing:
+            _make_folder(os.path.dirname(file.path), stack)
+            sinks.append(stack.enter_context(_write(package, file, progress)))
+            if len(sinks) == _TOGETHER:  # so many files are open
+                package.verify_used(progress=progress)
+                _commit(sinks)
+        verified = package.verify_used(progress=progress)
+        _commit(sinks)
+    return verified.files if verified else []
+
+
+def _write(package: Package, file: PlannedFile, progress: Progress) -> Sink:
+    """A file's content, written and not yet under its name."""
+    with contextlib.ExitStack() as stack:
+        storage = package.open_name(file.name)
+        stack.callback(storage.close)
+        sink = stack.enter_context(Sink(file.path, mode=0o666 & ~_umask()))
+        reader = RawReader(storage)
+        convert(reader, RawWriter(sink, reader.virtual_size, Target("raw")), progress=progress)
+        sink.truncate(storage.size)  # a file is no disk: it has no whole sectors
+        storage.close()
+        stack.pop_all()
+        return sink
+
+
+def _make_folder(path: str, stack: contextlib.ExitStack) -> None:
+    """Make a folder and those above it. They go again, when nothing comes to lie in them."""
+    if os.path.isdir(path):
+        return
+    _make_folder(os.path.dirname(path), stack)
+    try:
+        os.mkdir(path)
+    except OSError as error:
+        raise from_os_error(error, path, "make the folder") from error
+    stack.callback(_remove_if_empty, path)
+
+
+def _remove_if_empty(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.rmdir(path)
+
+
+def _commit(sinks: list[Sink]) -> None:
+    while sinks:
+        sinks.pop(0).commit()
+
+
+def _require_space(folder: str, needed: int) -> None:
     try:
         room = os.statvfs(folder)
     except OSError as error:
         raise from_os_error(error, folder, "look at the file system") from error
-    needed, free = sum(file.size for file in missing), room.f_bavail * room.f_frsize
+    free = room.f_bavail * room.f_frsize
     if needed > free:
         raise SpaceError(f"the files need {needed} bytes, the file system has {free} free", path=folder, hint="Free some space or choose another folder")
-    for file in missing:
-        try:
-            os.makedirs(os.path.dirname(file.path), exist_ok=True)
-        except OSError as error:
-            raise from_os_error(error, os.path.dirname(file.path), "make the folder") from error
-        storage = package.open_name(file.name)
-        try:
-            with Sink(file.path, mode=0o666 & ~_umask()) as sink:
-                reader = RawReader(storage)
-                convert(reader, RawWriter(sink, reader.virtual_size, Target("raw")), progress=progress)
-                sink.truncate(storage.size)  # a file is no disk: it has no whole sectors
-                sink.commit()
-        finally:
-            storage.close()
 
 
 def _fits(name: str, patterns: t.Sequence[str]) -> bool:

@@ -3,10 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""What image_info returns: one dictionary, in qemu-img's words where it has them, safe for JSON."""
+"""What image_info and ovf_info return: one dictionary, in qemu-img's words where it has them, safe for JSON."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import typing as t
 
@@ -14,9 +15,11 @@ from .errors import ImageError
 from .formats.base import Reader
 from .formats.detect import Detection
 from .formats.registry import lookup
-from .openstack.properties import proposed_properties
+from .limits import GIB
+from .openstack.properties import hardware_notes, proposed_properties
 from .source import Source
 from .transfer.convert import survey
+from .unwrap import Unwrapper
 from .volumes.partitions import read_partition_table
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -69,11 +72,34 @@ def describe(source: Source, *, check: bool = False) -> dict[str, t.Any]:
 
 
 def describe_package(package: Package) -> dict[str, t.Any]:
-    """Everything that is known of a package, with the image properties that each of its systems would have."""
+    """Everything that is known of a package, with the image properties that each of its systems would have.
+
+    What the disks themselves say is there of those that were opened; :func:`look_at_disks` opens all.
+    """
     facts = package.describe()
     for found, system in zip(facts["systems"], package.systems):
-        found["properties"] = proposed_properties(system, package.disks(system), package.writer)
+        disks = package.disks(system)
+        boot = disks[0].virtual_size if disks else None
+        found["min_disk"] = None if boot is None else -(-boot // GIB)
+        found["properties"] = proposed_properties(system, disks, package.writer)
+        found["notes"] = hardware_notes(system, disks, package.writer)
     return facts
+
+
+def look_at_disks(package: Package) -> None:
+    """Open each disk of a package, so that its own format and size are known. What cannot be opened says why in ``problem``.
+
+    Nothing is unpacked: of a compressed disk, or one in a compressed archive, the headers are read by decoding up to them.
+    """
+    from .packages.images import open_disk
+
+    for system in package.systems:
+        for disk in package.disks(system):
+            with contextlib.ExitStack() as opened:
+                try:
+                    open_disk(package, disk, Unwrapper(package.path, opened, unpack=False))
+                except ImageError as error:
+                    disk.problem = disk.problem or error
 
 
 def _partition_table(reader: Reader, warnings: list[str]) -> dict[str, t.Any] | None:

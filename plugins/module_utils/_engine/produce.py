@@ -37,27 +37,33 @@ class Produced:
     """what was verified on the way, for a person to read"""
 
 
-def verify_source(source: Source, checksum: str | None, manifest: str, *, progress: Progress = silent) -> list[str]:
-    """Verify what says how the source has to be; before anything that comes from it counts.
+def verify_source(source: Source, checksum: str | None, *, progress: Progress = silent) -> list[str]:
+    """Verify the checksum that the user gave, before anything that comes from the source counts.
 
     :param checksum: of the file as it lies there, ``<algorithm>:<hexadecimal digest>``
-    :param manifest: of a package: ``require``, ``verify`` (if there is one) or ``ignore``
     :return: what was verified, for a person to read
     :raises IntegrityFailure: the bytes are not what they have to be
     """
-    checks = []
-    if checksum is not None:
-        storage = FileStorage(source.path)
-        try:
-            verify_checksum(storage, checksum, progress=progress)
-        finally:
-            storage.close()
-        checks.append(f"the source has the {checksum.partition(':')[0]} checksum that was given")
-    if source.package is not None:
-        verified = source.package.verify_manifest(manifest, progress=progress)
-        if verified is not None:
-            checks.append(f"the package's manifest agrees with {len(verified.files)} of its files")
-    return checks
+    if checksum is None:
+        return []
+    storage = FileStorage(source.path)
+    try:
+        verify_checksum(storage, checksum, progress=progress)
+    finally:
+        storage.close()
+    return [f"the source has the {checksum.partition(':')[0]} checksum that was given"]
+
+
+def verify_manifest(source: Source, *, progress: Progress = silent) -> list[str]:
+    """Compare the package's descriptor and the files that were read with the manifest, by the request's policy.
+
+    What was read in its order was hashed on the way and is not read again: best called when all has been read.
+
+    :return: what was verified, for a person to read
+    :raises IntegrityFailure: a digest differs, or the manifest does not list what it has to
+    """
+    verified = source.package.verify_used(progress=progress) if source.package is not None else None
+    return [f"the package's manifest agrees with {len(verified.files)} of its files"] if verified is not None else []
 
 
 def produce(
@@ -72,6 +78,8 @@ def produce(
 ) -> Produced:
     """Write ``source`` as ``target`` into ``sink``, then open the result again and check it. The caller commits the sink.
 
+    A package's manifest is compared in the same pass.
+
     With the creation option ``backing_file`` the result holds only what that image does not have. Its name is relative
     to the folder of ``sink.name``, as in every tool that reads the result.
 
@@ -80,6 +88,7 @@ def produce(
     :raises UnsupportedImage: the content cannot be read, or the target cannot hold it
     :raises SpaceError: the file system has no room
     :raises CorruptImage: the source contradicts itself, or the result is not what was to be written
+    :raises IntegrityFailure: the package's manifest does not agree
     """
     reader = source.reader
     found = require_possible(source, target, os.path.dirname(os.path.abspath(sink.name)))
@@ -89,6 +98,7 @@ def produce(
         written = convert(reader, writer, base=base, found=found, progress=progress, threads=threads)
         produced = Produced(writer.virtual_size, written)
         produced.checks.append(f"all {reader.format} structures of the source lie inside the file")
+        produced.checks += verify_manifest(source, progress=progress)
         _verify(source, target, sink, produced, verify_content, progress, base_folder)
     return produced
 

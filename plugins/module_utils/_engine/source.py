@@ -16,25 +16,20 @@ import os
 import stat
 import typing as t
 
-from .errors import AccessError, AmbiguousImage, InvalidImage, SpaceError, UnsupportedImage, from_os_error
+from .errors import AccessError, AmbiguousImage, InvalidImage, UnsupportedImage, printable
 from .formats.base import Reader
-from .formats.detect import Detection, detect, require_disk
-from .formats.probes.match import COMPRESSION
-from .formats.registry import open_reader
-from .limits import MAX_VIRTUAL_SIZE
+from .formats.detect import Detection, detect
+from .limits import MIB
 from .progress import Progress, silent
-from .storage.base import Storage
 from .storage.file import FileStorage
 from .transfer.convert import require_size
 from .transfer.provenance import file_identity
+from .unwrap import Unwrapper
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .packages.package import Package, PackageDisk
-
-COMPRESSIONS = ("gzip", "xz", "bzip2", "zstd")
-IN_ORDER = ("raw", "iso", "udf")
-"""formats whose content lies in guest order: read from a compressed stream as it comes, without unpacking"""
-PACKAGES = ("ova", "ovf")
+    from .packages.disks import PackageDisk
+    from .packages.model import System
+    from .packages.package import Package
 
 
 @dataclasses.dataclass
@@ -45,7 +40,7 @@ class Request:
     src_format: str | None = None
     """the format that it must have; None: by content"""
     disk: str | None = None
-    """which disk of a package: its file name or OVF disk id; None: the only one"""
+    """which disk of a package: its file name, OVF disk id, or position from 0; None: the only one"""
     max_size: int | None = None
     """largest guest disk that is accepted, bytes"""
     spool_folder: str | None = None
@@ -54,6 +49,13 @@ class Request:
     """name or id of the internal snapshot that is meant; None: the current state"""
     references: str | None = None
     """the folder where the other files that the image names may be read; None: such an image is refused"""
+    system: str | None = None
+    """which system of a package: its id, name, or position from 0; None: the only one"""
+    configuration: str | None = None
+    """id of a package's deployment configuration; None: its default"""
+    manifest: str = "ignore"
+    """of a package: ``require``, ``verify`` (if there is one) or ``ignore``; compared as the files are read, and told by
+    :func:`.produce.verify_source`"""
 
 
 @dataclasses.dataclass
@@ -66,6 +68,8 @@ class Source:
     layers: list[dict[str, str]]
     """what was peeled off on the way, outermost first: format, and the member's name in a package"""
     package: Package | None
+    system: System | None
+    """of the package, the one that the disk belongs to"""
     disk: PackageDisk | None
     _open: contextlib.ExitStack
 
@@ -84,30 +88,57 @@ def open_source(request: Request, *, progress: Progress = silent) -> Source:
     :raises ImageError: not an image, not of the declared format, not exactly one disk, damaged, not readable
     """
     with contextlib.ExitStack() as stack:
-        package = disk = None
-        layers: list[dict[str, str]] = []
-        if is_package(request.path):
-            package, disk, storage = _open_package(request, stack)
-            layers.append({"format": package.kind, "member": disk.file})
-        else:
-            storage = FileStorage(request.path)
+        unwrapper = Unwrapper(request.path, stack, spool_folder=request.spool_folder, max_size=request.max_size, progress=progress)
+        system = disk = found = None
+        storage = None if os.path.isdir(request.path) else FileStorage(request.path)
+        if storage is not None:
             stack.callback(storage.close)
-            if request.disk is not None:
-                raise UnsupportedImage("a disk can be chosen in a package only, and this is none", path=request.path)
-        found = detect(storage)
-        if found.best.category == COMPRESSION and found.best.format in COMPRESSIONS:
-            layers.append({"format": found.best.format})
-            storage, found = _decompress(request, storage, found, stack, progress)
-        reader = open_reader(require_disk(found, storage, declared=request.src_format), storage)
+            found = detect(storage)
+        package = _package(request, storage, found, stack)
+        if package is not None:
+            from .packages.images import open_disk
+
+            package.expect_manifest(request.manifest)
+            system = package.system(position_or_name(request.system))
+            disk = choose_disk(package, request.disk, system)
+            unwrapper.layers += [{"format": layer} for layer in package.layers]
+            unwrapper.layers.append({"format": package.kind, "member": disk.file})
+            reader, found = open_disk(package, disk, unwrapper, declared=request.src_format, follow=request.references is None)
+        elif storage is not None and found is not None:
+            for option in ("disk", "system", "configuration"):
+                if getattr(request, option) is not None:
+                    raise UnsupportedImage(f"a {option} can be chosen in a package only, and this is none", path=request.path)
+            reader, found = unwrapper.image(storage, found, declared=request.src_format)
+        else:
+            raise InvalidImage("is a folder without a package", path=request.path)
         if request.snapshot is not None:
             reader.use_snapshot(request.snapshot)
         require_size(reader, request.max_size)
         if request.references is not None:
             from .formats.chain import follow
 
-            follow(reader, storage, request.references)
+            follow(reader, reader.storage, request.references)
             stack.callback(reader.close)
-        return Source(request.path, reader, found, layers, package, disk, stack.pop_all())
+        return Source(request.path, reader, found, unwrapper.layers, package, system, disk, stack.pop_all())
+
+
+def _package(request: Request, storage: FileStorage | None, found: Detection | None, stack: contextlib.ExitStack) -> Package | None:
+    """The package at the request's path; None when it is an image."""
+    # An archive is as large as its disks together; what the caller takes for one of them is enough to stop a bomb.
+    most = None if request.max_size is None else 2 * request.max_size + 64 * MIB
+    if storage is None or found is None or found.best.format == "ovf":
+        from .packages.opening import open_package
+
+        package: Package | None = open_package(request.path, configuration=request.configuration, max_size=most)
+    elif found.best.category in ("archive", "compression"):
+        from .packages.opening import package_in
+
+        package = package_in(request.path, storage, found, configuration=request.configuration, max_size=most)
+    else:
+        return None
+    if package is not None:
+        stack.callback(package.close)
+    return package
 
 
 def detect_path(path: str) -> Detection:
@@ -122,14 +153,6 @@ def detect_path(path: str) -> Detection:
         storage.close()
 
 
-def is_package(path: str) -> bool:
-    """Whether the path is an OVA, an OVF descriptor or a folder.
-
-    :raises AccessError: it cannot be read
-    """
-    return os.path.isdir(path) or detect_path(path).best.format in PACKAGES
-
-
 def source_identity(path: str) -> dict[str, t.Any] | None:
     """What tells the source's content again without reading it: of a file its own identity, of an OVF folder all its files'.
 
@@ -139,7 +162,7 @@ def source_identity(path: str) -> dict[str, t.Any] | None:
     :raises ImageError: a folder without a sound OVF package
     """
     if os.path.isdir(path) or path.lower().endswith(".ovf"):
-        from .packages.package import open_package
+        from .packages.opening import open_package
 
         folder = path if os.path.isdir(path) else os.path.dirname(path)
         with open_package(path) as package:
@@ -150,60 +173,31 @@ def source_identity(path: str) -> dict[str, t.Any] | None:
     return None if stat.S_ISBLK(os.stat(path).st_mode) else dict(found)
 
 
-def choose_disk(package: Package, wanted: str | None) -> PackageDisk:
+def position_or_name(text: str | None) -> str | int | None:
+    """What an option means that takes an id, a name or a position from 0: a number is a position."""
+    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 6 else text
+
+
+def choose_disk(package: Package, wanted: str | None, system: System | None = None) -> PackageDisk:
     """The disk of a package that is meant.
 
-    :param wanted: file name or disk id; None for the only one
+    :param wanted: file name, disk id or position from 0 in boot order; None for the only one
+    :param system: the system whose disks they are; the only one when None
     :raises AmbiguousImage: there are several, and none was named
     :raises InvalidImage: there is none, or none of that name
     """
-    disks = package.disks()
-    names = ", ".join(f"{disk.file} ({disk.disk_id})" for disk in disks) or "none"
+    disks = package.disks(system)
+    names = ", ".join(f"{printable(disk.file or 'an empty disk')} ({printable(disk.disk_id)})" for disk in disks) or "none"
     if wanted is not None:
-        found = [disk for disk in disks if wanted in (disk.file, disk.disk_id)]
+        found = [disk for disk in disks if wanted in (disk.file, disk.href, disk.disk_id)]
+        position = position_or_name(wanted)
+        if not found and isinstance(position, int):
+            found = disks[position : position + 1]
         if len(found) != 1:
-            raise InvalidImage(f"the package has {'no' if not found else 'more than one'} disk {wanted!r}; it has: {names}", path=package.path)
+            raise InvalidImage(f"the package has {'no' if not found else 'more than one'} disk {printable(wanted)!r}; it has: {names}", path=package.path)
         return found[0]
     if not disks:
         raise InvalidImage("the package has no disk", path=package.path)
     if len(disks) > 1:
         raise AmbiguousImage(f"the package has {len(disks)} disks: {names}", path=package.path, hint="Name one with the option disk")
     return disks[0]
-
-
-def _open_package(request: Request, stack: contextlib.ExitStack) -> tuple[Package, PackageDisk, Storage]:
-    from .packages.package import open_package
-
-    package = open_package(request.path)
-    stack.callback(package.close)
-    disk = choose_disk(package, request.disk)
-    storage = disk.open()
-    stack.callback(storage.close)
-    return package, disk, storage
-
-
-def _decompress(request: Request, storage: Storage, outer: Detection, stack: contextlib.ExitStack, progress: Progress) -> tuple[Storage, Detection]:
-    """The stream inside a compressed file, decoded once to its end: only then its size, and that it is whole, are known."""
-    import tempfile
-
-    from .storage.stream import open_stream
-
-    stream = open_stream(storage, outer.best.format)
-    stack.callback(stream.close)
-    limit = request.max_size if request.max_size is not None else MAX_VIRTUAL_SIZE
-    stream.measure(progress=progress, max_size=limit)
-    found = detect(stream)
-    if found.best.category == COMPRESSION:
-        raise UnsupportedImage(f"compressed twice ({outer.best.format}, {found.best.format}); decompress it once first", path=request.path)
-    if found.best.format not in IN_ORDER:
-        folder = request.spool_folder or tempfile.gettempdir()
-        try:
-            spool = stack.enter_context(tempfile.TemporaryFile(dir=folder))
-        except OSError as error:
-            raise from_os_error(error, folder, "unpack the compressed image there") from error
-        try:
-            stream.spool(spool.fileno(), progress=progress)
-        except SpaceError as error:
-            error.path = folder
-            raise
-    return stream, found

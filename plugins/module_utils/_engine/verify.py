@@ -13,7 +13,7 @@ import typing as t
 from .errors import IntegrityFailure
 from .formats.registry import canonical
 from .openstack.safety import unsafe_reason
-from .produce import verify_source
+from .produce import verify_manifest, verify_source
 from .progress import Progress, silent
 from .source import Request, Source, open_source
 from .transfer.compare import compare
@@ -34,7 +34,6 @@ class Expectation:
     """OpenStack's services take it for safe"""
     checksum: str | None = None
     """of the file, ``<algorithm>:<hexadecimal digest>``"""
-    manifest: str = "verify"
     sound: bool = True
     """a check of all structures finds nothing that would make the guest read wrong data"""
     clean: bool = False
@@ -64,7 +63,7 @@ def verify(source: Source, expected: Expectation, *, progress: Progress = silent
     :raises ImageError: the image, or the one it is to be the same as, cannot be read
     """
     passed: list[str] = []
-    for aspect in (_properties, _standalone, _openstack, _integrity, _clean, _content, _same):
+    for aspect in (_properties, _standalone, _openstack, _integrity, _clean, _content, _same, _manifest):
         difference = aspect(source, expected, passed, progress)
         if difference is not None:
             return passed, difference
@@ -110,10 +109,17 @@ def _openstack(source: Source, expected: Expectation, passed: list[str], _progre
 
 def _integrity(source: Source, expected: Expectation, passed: list[str], progress: Progress) -> Difference | None:
     try:
-        passed += verify_source(source, expected.checksum, expected.manifest, progress=progress)
+        passed += verify_source(source, expected.checksum, progress=progress)
     except IntegrityFailure as error:
-        aspect = "checksum" if expected.checksum is not None and source.package is None else "manifest"
-        return Difference(aspect, expected.checksum or expected.manifest, None, str(error))
+        return Difference("checksum", expected.checksum, None, str(error))
+    return None
+
+
+def _manifest(source: Source, _expected: Expectation, passed: list[str], progress: Progress) -> Difference | None:
+    try:
+        passed += verify_manifest(source, progress=progress)
+    except IntegrityFailure as error:
+        return Difference("manifest", "agrees", None, str(error))
     return None
 
 

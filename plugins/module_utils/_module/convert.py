@@ -21,7 +21,8 @@ from .._engine.formats.companions import open_present, planned
 from .._engine.formats.registry import target
 from .._engine.inspect import describe
 from .._engine.openstack.upload import upload_facts
-from .._engine.produce import produce, require_possible, verify_source
+from .._engine.packages.container import Folder
+from .._engine.produce import produce, require_possible, verify_manifest, verify_source
 from .._engine.profiles import profile, target_for
 from .._engine.source import Request, Source, detect_path, open_source, source_identity
 from .._engine.storage.device import is_block_device
@@ -66,11 +67,12 @@ def _convert(module: AnsibleModule, dest: Destination, wanted: Target) -> Result
         before, reason = _reason_to_write(module, source, dest, wanted)
         result = _result(module, source, wanted, reason, checks)
         if reason is None:
-            result["checks"] = [*checks, f"all {source.reader.virtual_size} bytes that the guest sees are the same as in the source"]
+            result["checks"] = [*checks, *verify_manifest(source), f"all {source.reader.virtual_size} bytes that the guest sees are the same as in the source"]
             return {**result, "msg": "dest has this content, format and variant already", "image": before}
         dest.plan(planned(wanted, dest.path, source.reader.virtual_size), [*_files(source), *dest.depends_on])
         if module.check_mode:
             require_possible(source, wanted, os.path.dirname(os.path.abspath(dest.path)))
+            result["checks"] = [*checks, *verify_manifest(source)]
             image: dict[str, t.Any] = {"format": wanted.format, "subformat": wanted.subformat, "virtual_size": source.reader.virtual_size}
         else:
 
@@ -99,9 +101,9 @@ def _convert_to_device(module: AnsibleModule, wanted: Target) -> Result:
         size = whole_sectors(source.reader.virtual_size)
         found = device_difference(source, path)
         reason = "force is set" if params["force"] else found.reason if found else None
-        result = _result(module, source, wanted, reason, checks)
+        result = _result(module, source, wanted, reason, [*checks, *verify_manifest(source)])
         if reason is not None and not module.check_mode:
-            result["checks"] = checks + write_device(source, wanted, path)
+            result["checks"] += write_device(source, wanted, path)
     result["image"] = {"format": "raw", "subformat": None, "virtual_size": size}
     if params["checksums"] and not (module.check_mode and result["changed"]):
         result["checksums"] = _checksums(path, params["checksums"], {}, size)
@@ -120,7 +122,7 @@ def _opened(module: AnsibleModule, wanted: Target) -> t.Iterator[tuple[Source, T
             wanted = target("iso")
         else:
             source.reader = resize(source.reader, _size(module, source.reader))
-        yield source, wanted, verify_source(source, params["checksum"], params["manifest"])
+        yield source, wanted, verify_source(source, params["checksum"])
 
 
 def _result(module: AnsibleModule, source: Source, wanted: Target, reason: str | None, checks: list[str]) -> Result:
@@ -128,7 +130,7 @@ def _result(module: AnsibleModule, source: Source, wanted: Target, reason: str |
         "src": module.params["src"],
         "changed": reason is not None,
         "checks": checks,
-        "openstack": upload_facts(wanted.format, source.reader.virtual_size, source.package),
+        "openstack": upload_facts(wanted.format, source.reader.virtual_size, source.package, source.system),
         **facts(source, check=False, key="source"),
     }
 
@@ -187,10 +189,10 @@ def _open_dest(module: AnsibleModule, wanted: Target) -> t.Iterator[Source]:
 
 def _files(source: Source) -> list[str]:
     """The files that an image is read from."""
-    if source.package is None:
-        return [source.path]
-    folder = source.path if os.path.isdir(source.path) else os.path.dirname(source.path)
-    return [source.path, *(os.path.join(folder, name) for name in source.package.contents())]
+    files = [source.path]
+    if source.package is not None and isinstance(source.package.container, Folder):
+        files += [os.path.join(source.package.container.path, name) for name in source.package.contents()]
+    return files
 
 
 def _checksums(path: str, algorithms: list[str], known: dict[str, str], size: int | None = None) -> dict[str, str]:

@@ -12,7 +12,7 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from .._engine.inspect import describe, describe_package
-from .._engine.produce import verify_source
+from .._engine.produce import verify_manifest, verify_source
 from .._engine.source import Request, Source, open_source
 from .._engine.transfer.digest import content_digests
 from .._engine.verify import Expectation, verify
@@ -21,19 +21,21 @@ from .run import Result
 
 def describe_image(module: AnsibleModule) -> Result:
     """image_info."""
-    with open_source(request(module)) as source:
-        if module.params["checksum"] or module.params["check"]:
-            verify_source(source, module.params["checksum"], module.params["manifest"])
-        result: Result = {"changed": False, **facts(source, check=module.params["check"], key="image")}
+    check = module.params["check"]
+    with open_source(request(module, manifest=module.params["manifest"] if check else "ignore")) as source:
+        verify_source(source, module.params["checksum"])
+        result: Result = {"changed": False, **facts(source, check=check, key="image")}
         if module.params["content_checksums"]:
             result["image"]["content_checksums"] = content_digests(source.reader, module.params["content_checksums"])
+        if check and verify_manifest(source) and source.package is not None:
+            result["package"] = describe_package(source.package)
         return result
 
 
 def verify_image(module: AnsibleModule) -> Result:
     """image_verify."""
     params = module.params
-    names = ("format", "subformat", "virtual_size", "standalone", "openstack", "checksum", "manifest", "sound", "clean", "content_checksum")
+    names = ("format", "subformat", "virtual_size", "standalone", "openstack", "checksum", "sound", "clean", "content_checksum")
     expected = Expectation(**{name: params[name] for name in names})
     if params["same_as"] is not None:
         expected.same_as = Request(params["same_as"], references=params["references"], spool_folder=module.tmpdir)
@@ -58,9 +60,12 @@ def facts(source: Source, *, check: bool, key: str) -> Result:
     return found
 
 
-def request(module: AnsibleModule) -> Request:
-    """How the module's source is to be opened, by the options of run.SOURCE."""
+def request(module: AnsibleModule, *, manifest: str | None = None) -> Request:
+    """How the module's source is to be opened, by the options of run.SOURCE.
+
+    :param manifest: another policy than the option's
+    """
     params = module.params
     folder = os.path.dirname(os.path.abspath(params["dest"])) if params.get("dest") else module.tmpdir
-    given = {key: params[key] for key in ("src_format", "disk", "max_size", "snapshot", "references")}
-    return Request(params["src"], spool_folder=folder, **given)
+    given = {key: params[key] for key in ("src_format", "disk", "system", "configuration", "max_size", "snapshot", "references")}
+    return Request(params["src"], spool_folder=folder, manifest=manifest or params["manifest"], **given)

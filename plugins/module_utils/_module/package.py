@@ -3,20 +3,42 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""What ovf_extract does."""
+"""What ovf_info and ovf_extract do."""
 
 from __future__ import annotations
 
 import os
+import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from .._engine.errors import printable
 from .._engine.extract import extract, plan
-from .._engine.inspect import describe_package
-from .._engine.packages.package import Package, open_package
+from .._engine.inspect import describe_package, look_at_disks
+from .._engine.packages.opening import open_package
+from .._engine.packages.package import Package
 from .._engine.source import source_identity
 from .._engine.transfer.provenance import file_identity, recall, remember
 from .run import Result
+
+EVERYTHING = "all"
+
+
+def package_info(module: AnsibleModule) -> Result:
+    """ovf_info."""
+    params = module.params
+    with open_package(params["src"], configuration=params["configuration"], max_size=params["max_size"]) as package:
+        if params["look_at_disks"]:
+            look_at_disks(package)
+        package.verify_manifest(params["manifest"])
+        facts = describe_package(package)
+    result: Result = {"changed": False, "package": facts}
+    wanted = params["fail_on"]
+    bad = [warning for warning in facts["warnings"] if warning["code"] in wanted or EVERYTHING in wanted]
+    if bad:
+        more = f", and {len(bad) - 1} more" if len(bad) > 1 else ""
+        module.fail_json(msg=f"{printable(params['src'])}: {bad[0]['message']} ({bad[0]['code']}, {bad[0]['location']}){more}", nonconformities=bad, **result)
+    return result
 
 
 def extract_package(module: AnsibleModule) -> Result:
@@ -24,43 +46,88 @@ def extract_package(module: AnsibleModule) -> Result:
     params = module.params
     if params["creates"] and os.path.exists(params["creates"]):
         return {"changed": False, "msg": f"{params['creates']} exists"}
-    with open_package(params["src"]) as package:
-        return _extract(module, package)
+    return _Extraction(module).run()
 
 
-def _extract(module: AnsibleModule, package: Package) -> Result:
-    params = module.params
-    # The record lies beside the extracted descriptor and is about all files.
-    record = os.path.join(os.path.realpath(params["dest"]), package.descriptor)
-    request = {"source": source_identity(params["src"]), "manifest": params["manifest"]}
-    memory = recall(record, request)
-    known = memory.result if memory else {}
-    files: dict[str, object] = known.get("files", {})
-    planned = plan(package, params["dest"], include=params["include"], exclude=params["exclude"], known=files, force=params["force"])
-    written = [file for file in planned if file.reason is not None]
-    verified: list[str] = known.get("manifest_verified", [])
-    if written or not known:
-        found = package.verify_manifest(params["manifest"])
-        verified = found.files if found else []
-    if written and not module.check_mode:
-        extract(package, params["dest"], planned)
-    changed = bool(written)
-    for file in planned:
-        if os.path.exists(file.path):
-            arguments = module.load_file_common_arguments(params, path=file.path)
-            changed = module.set_fs_attributes_if_different(arguments, changed)
-    if not module.check_mode:
-        now = {**files, **{file.path: file_identity(file.path) for file in planned}}
-        if now != files or not known:
-            remember(record, request, {"files": now, "manifest_verified": verified})
-    before = {file.path: "as it should be" if file.reason is None else file.reason for file in planned}
-    return {
-        "changed": changed,
-        "msg": f"{len(written)} of {len(planned)} files written" if written else "all files are there as they should be",
-        "src": params["src"],
-        "dest": params["dest"],
-        "files": [{"name": file.name, "path": file.path, "length": file.size, "reason": file.reason} for file in planned],
-        "manifest_verified": verified,
-        "package": describe_package(package),
-        "diff": {"before": before, "after": dict.fromkeys(before, "as it should be")},
-    }
+class _Extraction:
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.params = module.params
+        # The record lies in dest under the package's name, and is about all files that were extracted from it.
+        self.record = os.path.join(os.path.realpath(self.params["dest"]), os.path.basename(os.path.abspath(self.params["src"])))
+        asked = ("manifest", "max_size")
+        self.request = {"source": source_identity(self.params["src"]), **{name: self.params[name] for name in asked}}
+        memory = recall(self.record, self.request)
+        self.known: dict[str, t.Any] = memory.result if memory else {}
+        self.identities: dict[str, t.Any] = self.known.get("identities", {})
+
+    def run(self) -> Result:
+        result = self._remembered()
+        if result is None:
+            with open_package(self.params["src"], max_size=self.params["max_size"]) as package:
+                result = self._extract(package)
+        return self._set_attributes(result)
+
+    def _remembered(self) -> Result | None:
+        """The result of the run that extracted the same, if nothing was touched since: the package need not be opened."""
+        known = self.known.get("result")
+        if known is None or self.params["force"] or self.known["asked"] != [self.params["include"], self.params["exclude"]]:
+            return None
+        if any(self.identities.get(file["path"]) != file_identity(file["path"]) for file in known["files"]):
+            return None
+        return t.cast("Result", known)
+
+    def _extract(self, package: Package) -> Result:
+        params = self.params
+        package.expect_manifest(params["manifest"])
+        package.require_complete_manifest()
+        planned = plan(package, params["dest"], include=params["include"], exclude=params["exclude"], known=self.identities, force=params["force"])
+        verified = set(self.known.get("manifest_verified", []))
+        if not self.module.check_mode:
+            verified.update(extract(package, params["dest"], planned))
+        else:
+            for file in planned:
+                if file.reason is not None:
+                    package.open_name(file.name)
+            found = package.verify_used()
+            verified.update(found.files if found else [])
+        return {
+            "src": params["src"],
+            "dest": params["dest"],
+            "files": [{"name": file.name, "path": file.path, "length": file.size, "reason": file.reason} for file in planned],
+            "contained_files": package.container.names(),
+            "manifest_verified": sorted(verified),
+            "package": describe_package(package),
+        }
+
+    def _set_attributes(self, result: Result) -> Result:
+        module, files = self.module, result["files"]
+        written = [file for file in files if file["reason"] is not None]
+        changed = bool(written)
+        for file in files:
+            if os.path.exists(file["path"]):
+                arguments = module.load_file_common_arguments(self.params, path=file["path"])
+                changed = module.set_fs_attributes_if_different(arguments, changed)
+        if not module.check_mode:
+            self._remember(result)
+        before = {file["path"]: file["reason"] or "as it should be" for file in files}
+        shown = {key: value for key, value in result.items() if key != "contained_files"}
+        if self.params["list_files"]:
+            shown["contained_files"] = result["contained_files"]
+        return {
+            **shown,
+            "changed": changed,
+            "msg": f"{len(written)} of {len(files)} files written" if written else "all files are there as they should be",
+            "diff": {"before": before, "after": dict.fromkeys(before, "as it should be")},
+        }
+
+    def _remember(self, result: Result) -> None:
+        files = [{**file, "reason": None} for file in result["files"]]
+        now = {
+            "result": {**result, "files": files},
+            "asked": [self.params["include"], self.params["exclude"]],
+            "manifest_verified": result["manifest_verified"],
+            "identities": {**self.identities, **{file["path"]: file_identity(file["path"]) for file in files}},
+        }
+        if now != self.known:
+            remember(self.record, self.request, now)

@@ -17,6 +17,8 @@ SOURCE = {
     "src": {"type": "path", "required": True},
     "src_format": {"type": "str"},
     "disk": {"type": "str"},
+    "system": {"type": "str"},
+    "configuration": {"type": "str"},
     "checksum": {"type": "str"},
     "manifest": {"type": "str", "choices": ["require", "verify", "ignore"], "default": "verify"},
     "max_size": {"type": "bytes"},

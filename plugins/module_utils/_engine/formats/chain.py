@@ -123,7 +123,7 @@ class Files:
         if isinstance(storage, FileStorage):
             self._note(storage)
 
-    def open(self, name: str) -> FileStorage:
+    def open(self, name: str) -> Storage:
         """A file with a part of the image's own data.
 
         :param name: as the image says it; relative to where the image lies

@@ -11,29 +11,16 @@ Source: DMTF DSP0243, "OVF package" and "OVF package distribution".
 from __future__ import annotations
 
 import collections
-import posixpath
-import re
 import typing as t
 
 from ..errors import ImageError, UnsafeReference, printable
 from .container import Archive, Container, MissingFile, RemoteFile, ignored
-from .disks import FIRST_PIECE
-from .model import Envelope, File, PackageWarning
+from .model import Envelope, PackageWarning
+from .pieces import Located
 
 MAX_WARNINGS = 500
-_PIECE = re.compile(r"\.[0-9]{9}$", re.ASCII)
 _PADDING = "pad"
 """oVirt aligns the disks in its archives with members of this name"""
-
-
-class Located(t.NamedTuple):
-    """A File of References, and where it is."""
-
-    file: File
-    name: str | None
-    """in the container; None: ``problem`` says why"""
-    exact: bool
-    problem: ImageError | None
 
 
 def examine(envelope: Envelope, container: Container, files: list[Located], descriptor: str, belonging: list[str]) -> list[PackageWarning]:
@@ -64,11 +51,9 @@ def _archive(archive: Archive, files: list[Located], descriptor: str, belonging:
     for name in archive.names():
         if ignored(name):
             yield PackageWarning("appledouble_ignored", f"member {printable(name)!r} is macOS's extra data and is ignored", archive.path)
-    known = {*belonging, *(located.name for located in files)}
-    folder = posixpath.dirname(descriptor)
-    in_pieces = {posixpath.join(folder, located.file.href) for located in files}
+    known = {*belonging, *(name for located in files for name in (*located.names, *located.snapshots))}
     for name in names:
-        if name not in known and not (_PIECE.search(name) and name[: -len(FIRST_PIECE)] in in_pieces):
+        if name not in known:
             yield PackageWarning("unlisted_file", f"member {printable(name)!r} is not in the descriptor's References", archive.path)
 
 
@@ -81,7 +66,7 @@ def _files(envelope: Envelope, container: Container, files: list[Located], descr
         if not located.exact:
             yield PackageWarning("href_differs_in_case", f"{printable(file.href)!r} is called {printable(located.name)!r} in the package", where)
         try:
-            size = container.size(located.name)
+            size = sum(map(container.size, located.names))
         except ImageError as error:
             yield PackageWarning("unusable_file", error.message, where)
             continue
@@ -99,7 +84,8 @@ def _problem_code(problem: ImageError | None) -> str:
 
 
 def _disks(envelope: Envelope, descriptor: str) -> t.Iterator[PackageWarning]:
-    drives = [drive for system in envelope.systems for drive in system.hardware.drives]
+    attached = any(system.hardware.drives for system in envelope.systems)
+    drives = [drive for system in envelope.systems for drive in (*system.hardware.drives, *system.hardware.removable)]
     # oVirt: "<disk id>/<image id>", or the disk's id as InstanceID.
     used = {name for drive in drives for name in (drive.reference, drive.instance_id, *drive.reference.split("/"))}
     there = collections.Counter(disk.id for disk in envelope.disks)
@@ -110,7 +96,7 @@ def _disks(envelope: Envelope, descriptor: str) -> t.Iterator[PackageWarning]:
             yield PackageWarning("duplicate_disk_id", "several disks have this id", where)
         if disk.file_ref and disk.file_ref not in files:
             yield PackageWarning("dangling_file_ref", f"the file {printable(disk.file_ref)!r} is not in References", where)
-        if drives and disk.id not in used and disk.file_ref not in used:
+        if attached and disk.id not in used and disk.file_ref not in used:
             yield PackageWarning("disk_not_attached", "no system uses this disk", where)
     for reference in dict.fromkeys(drive.reference for drive in drives if drive.kind == "disk" and drive.reference not in there):
         yield PackageWarning("dangling_disk_ref", f"an Item names the disk {printable(reference)!r}, which DiskSection does not have", descriptor)

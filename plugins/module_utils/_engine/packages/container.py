@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""Where the files of a package lie: in a folder, or in a tar archive that is read in place.
+"""Where the files of a package lie: in a folder, or in an archive that is read in place.
 
 What a descriptor names is looked for here and nowhere else: nothing above the descriptor's folder, nothing behind a
 link, nothing on a network.
@@ -18,13 +18,22 @@ import re
 import typing as t
 import urllib.parse
 
-from ..errors import AmbiguousImage, CorruptImage, UnsafeReference, UnsupportedImage, from_os_error, printable
-from ..limits import MAX_ARCHIVE_MEMBERS
+from ..errors import AmbiguousImage, CorruptImage, UnsafeReference, from_os_error, printable
+from ..formats.detect import HEAD, TAIL
+from ..limits import MAX_ARCHIVE_MEMBERS, MAX_OVF, MIB
 from ..storage.base import Storage
 from ..storage.file import FileStorage
-from . import tar
-from .members import DATA, FOLDER, Member
+from ..storage.remembered import RememberedStorage
+from .members import DATA, FOLDER, Member, open_member
 
+TAR = "tar"
+ZIP = "zip"
+
+_ZIP_MAGIC = (b"PK\3\4", b"PK\5\6")
+"""of a member, and of an archive without any"""
+_MAX_KEPT = 32 * MIB
+"""bytes of a compressed archive's members that are kept in memory"""
+_READ_WHOLE = (".ovf", ".mf", ".cert", ".json")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -100,21 +109,30 @@ class Folder(Container):
 
 
 class Archive(Container):
-    """A tar archive. Member names are what an extraction into an empty folder would give."""
+    """A tar or zip archive. Member names are what an extraction into an empty folder would give.
+
+    A compressed tar archive is passed once, from its beginning to its end; what the description of a package and the
+    detection of formats need is then at hand.
+    """
 
     def __init__(self, storage: Storage) -> None:
-        """:raises ImageError: not a sound tar archive"""
+        """:raises ImageError: not a sound archive"""
         self.path = storage.name
+        self.kind = ZIP if storage.read_at(0, 4) in _ZIP_MAGIC else TAR
         self._storage = storage
         self._members: dict[str, list[Member]] = {}
+        self._kept: dict[Member, tuple[bytes, bytes]] = {}
+        self._room = _MAX_KEPT
         self.unsafe: list[str] = []
         """names that lead out of the archive, which are not members of the package"""
-        for member in tar.read_index(storage):
+        for member in _members(storage, self.kind):
             name = inside(member.name.rstrip("/"))
             if name is None:
                 self.unsafe.append(member.name)
             elif name != "." and member.kind != FOLDER:
                 self._members.setdefault(name, []).append(member)
+                if storage.sequential and member.kind == DATA:
+                    self._keep(member)
 
     def names(self) -> list[str]:
         return list(self._members)
@@ -128,7 +146,9 @@ class Archive(Container):
 
     def open(self, name: str) -> Storage:
         member = self._member(name)
-        return self._storage.window(member.offset, member.size, f"{self.path}!{name}")
+        storage = open_member(self._storage, member, f"{self.path}!{name}")
+        kept = self._kept.get(member)
+        return RememberedStorage(storage, *kept) if kept else storage
 
     def size(self, name: str) -> int:
         return self._member(name).size
@@ -138,16 +158,29 @@ class Archive(Container):
         if len(members) > 1:
             raise AmbiguousImage(f"the archive has {len(members)} members called {printable(name)!r}", path=self.path)
         member = members[0]
-        if member.kind == tar.SPARSE:
-            raise UnsupportedImage(
-                f"archive member {printable(name)!r} is stored as a sparse file", path=self.path, hint="Pack it again without tar's option --sparse"
-            )
         if member.kind != DATA:
             raise UnsafeReference(f"archive member {printable(name)!r} is no file, but a {member.kind}", path=self.path)
         return member
 
+    def _keep(self, member: Member) -> None:
+        """Remember the beginning and the end of a member that is being passed; of a descriptor, all."""
+        head = min(member.size, MAX_OVF if member.name.lower().endswith(_READ_WHOLE) else HEAD)
+        tail = min(member.size - head, TAIL)
+        if head + tail <= self._room:
+            self._room -= head + tail
+            storage = open_member(self._storage, member, member.name)
+            self._kept[member] = storage.read_at(0, head), storage.read_at(member.size - tail, tail)
+
     def close(self) -> None:
         self._storage.close()
+
+
+def _members(storage: Storage, kind: str) -> t.Iterator[Member]:
+    if kind == ZIP:
+        from . import zip as archive
+    else:
+        from . import tar as archive  # type: ignore[no-redef]
+    return archive.members(storage)
 
 
 class MissingFile(CorruptImage):

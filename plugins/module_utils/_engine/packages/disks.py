@@ -9,16 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 
-from ..errors import CorruptImage, ImageError, UnsupportedImage, printable
-from ..storage.base import Storage
-from .container import Container, MissingFile, resolve
+from ..errors import CorruptImage, ImageError, printable
 from .model import Disk, Envelope, File, System
 from .ovf.hardware import Controller, Drive, ovirt_interface
-
-GZIP = "gzip"
-FIRST_PIECE = ".000000000"
-_SECOND_PIECE = ".000000001"
-
+from .pieces import Located
 
 @dataclasses.dataclass
 class PackageDisk:
@@ -33,7 +27,9 @@ class PackageDisk:
     format: str = ""
     """URI, by the descriptor"""
     compression: str = ""
-    """of the file as a whole: empty or ``gzip``; :meth:`open` gives the bytes as they are stored"""
+    """of the file as a whole, by the descriptor: empty or ``gzip``"""
+    parent: str = ""
+    """id of the disk that this one holds only the differences to"""
     bus: str | None = None
     controller: str | None = None
     """the controller's model"""
@@ -41,43 +37,99 @@ class PackageDisk:
     """on the controller"""
     boot: bool = False
     """the first in boot order"""
+    located: Located | None = dataclasses.field(default=None, repr=False)
+    """where its file is; None: an empty disk, to be made new"""
     problem: ImageError | None = None
     """why it cannot be opened"""
-    container: Container | None = dataclasses.field(default=None, repr=False)
+    virtual_size: int | None = None
+    """bytes, by the image itself, once it was opened"""
+    image_format: str | None = None
+    subformat: str | None = None
 
-    def open(self) -> Storage:
-        """The file's bytes, in place. To be closed by the caller.
-
-        :raises ImageError: it is not there, not allowed, in pieces, or only differences to another disk
-        """
-        if self.problem is not None or self.container is None:
-            raise self.problem or UnsupportedImage(f"disk {printable(self.disk_id)!r} has no file")
-        return self.container.open(self.file)
+    def require_usable(self) -> None:
+        """:raises ImageError: it is not there, or not allowed"""
+        if self.problem is not None:
+            raise self.problem
+        if self.located is None and self.capacity is None:
+            raise CorruptImage(f"disk {printable(self.disk_id)!r} has no file, and its capacity is not known")
 
 
-def system_disks(envelope: Envelope, system: System, container: Container, folder: str) -> list[PackageDisk]:
-    """The disks of a system in boot order, each once.
+class Disks:
+    """The disks of a package.
 
-    Where a package with one system attaches none of its disks (written by hand), all of them are meant.
-
-    :param folder: the descriptor's folder in the container
+    :param located: all files of References
     """
-    found: dict[str, PackageDisk] = {}
-    for drive in system.hardware.drives:
-        disk, file, problem = _referenced(envelope, drive)
-        if disk is None and file is None and problem is None:
-            continue  # a device of the host, not of the package
-        made = _make(envelope, container, folder, disk, file, problem, drive)
-        found.setdefault(made.disk_id, made)
-    if not system.hardware.drives and len(envelope.systems) == 1:
-        for disk in envelope.disks:
-            found.setdefault(disk.id, _make(envelope, container, folder, disk, None, None, None))
-    disks = list(found.values())
-    # oVirt marks the boot disk in DiskSection, and not by the order of the Items.
-    disks.sort(key=lambda made: not made.boot)
-    for position, made in enumerate(disks):
-        made.boot = position == 0
-    return disks
+
+    def __init__(self, envelope: Envelope, located: list[Located]) -> None:
+        self._envelope = envelope
+        self._located = {id(found.file): found for found in located}
+        self._made: dict[int, list[PackageDisk]] = {}
+
+    def of(self, system: System) -> list[PackageDisk]:
+        """The disks of a system in boot order, each once.
+
+        Where a package with one system attaches none of its disks (written by hand), all of them are meant.
+        """
+        if id(system) in self._made:
+            return self._made[id(system)]
+        found: dict[str, PackageDisk] = {}
+        for drive in system.hardware.drives:
+            disk, file, problem = _referenced(self._envelope, drive)
+            if disk is None and file is None and problem is None:
+                continue  # a device of the host, not of the package
+            made = self._make(disk, file, problem, drive)
+            found.setdefault(made.disk_id, made)
+        if not system.hardware.drives and len(self._envelope.systems) == 1:
+            media = {drive.reference for drive in system.hardware.removable}
+            for disk in (disk for disk in self._envelope.disks if disk.id not in media):
+                found.setdefault(disk.id, self._make(disk, None, None, None))
+        disks = list(found.values())
+        # oVirt marks the boot disk in DiskSection, and not by the order of the Items.
+        disks.sort(key=lambda made: not made.boot)
+        for position, made in enumerate(disks):
+            made.boot = position == 0
+        self._made[id(system)] = disks
+        return disks
+
+    def named(self, disk_id: str) -> PackageDisk:
+        """A disk of DiskSection, which need not belong to a system: the parent of another one.
+
+        :raises CorruptImage: there is none of that id, or more than one
+        """
+        disk = self._envelope.disk(disk_id)
+        if disk is None:
+            raise CorruptImage(f"the descriptor has no disk {printable(disk_id)!r}")
+        return self._make(disk, None, None, None)
+
+    def _make(self, disk: Disk | None, file: File | None, problem: ImageError | None, drive: Drive | None) -> PackageDisk:
+        made = PackageDisk(disk.id if disk else drive.reference if drive else "", problem=problem)
+        controller: Controller | None = drive.controller if drive else None
+        if disk is not None:
+            made.capacity, made.format, made.boot, made.parent = disk.capacity, disk.format, disk.boot, disk.parent_ref
+            controller = controller or ovirt_interface(disk.interface)
+        if controller is not None:
+            made.bus, made.controller = controller.bus, controller.model
+        made.address = drive.address if drive else None
+        try:
+            file = self._file(disk) if disk is not None and problem is None else file
+        except ImageError as error:
+            made.problem = error
+        if file is not None:
+            made.located = self._located[id(file)]
+            made.href = file.href
+            made.file = made.located.name or file.href
+            made.compression = file.compression
+            made.problem = made.problem or made.located.problem
+        return made
+
+    def _file(self, disk: Disk) -> File | None:
+        """The File of a Disk; None of an empty one."""
+        if not disk.file_ref:
+            return None
+        file = self._envelope.file(disk.file_ref)
+        if file is None:
+            raise CorruptImage(f"disk {printable(disk.id)!r} names the file {printable(disk.file_ref)!r}, which References does not have")
+        return file
 
 
 def _referenced(envelope: Envelope, drive: Drive) -> tuple[Disk | None, File | None, ImageError | None]:
@@ -101,57 +153,3 @@ def _ovirt_disk(envelope: Envelope, drive: Drive) -> Disk | None:
         if disk is not None:
             return disk
     return None
-
-
-def _make(
-    envelope: Envelope, container: Container, folder: str, disk: Disk | None, file: File | None, problem: ImageError | None, drive: Drive | None
-) -> PackageDisk:
-    made = PackageDisk(disk.id if disk else drive.reference if drive else "", problem=problem, container=container)
-    controller: Controller | None = drive.controller if drive else None
-    if disk is not None:
-        made.capacity, made.format, made.boot = disk.capacity, disk.format, disk.boot
-        controller = controller or ovirt_interface(disk.interface)
-    if controller is not None:
-        made.bus, made.controller = controller.bus, controller.model
-    made.address = drive.address if drive else None
-    if problem is None:
-        try:
-            file = _file(envelope, made, disk) if disk is not None else file
-            if file is not None:
-                made.file = made.href = file.href
-                made.compression = file.compression
-                made.file = _locate(container, folder, file)
-        except ImageError as error:
-            made.problem = error
-    return made
-
-
-def _file(envelope: Envelope, made: PackageDisk, disk: Disk) -> File:
-    """The File of a Disk; why it has none that could be read is an error."""
-    name = printable(disk.id)
-    if not disk.file_ref:
-        size = "an unknown number of" if disk.capacity is None else str(disk.capacity)
-        raise UnsupportedImage(f"disk {name!r} has no file: it is an empty disk of {size} bytes, to be made new")
-    file = envelope.file(disk.file_ref)
-    if file is None:
-        raise CorruptImage(f"disk {name!r} names the file {printable(disk.file_ref)!r}, which References does not have")
-    made.file = made.href = file.href
-    if disk.parent_ref:
-        raise UnsupportedImage(f"disk {name!r} holds only the differences to disk {printable(disk.parent_ref)!r} (parentRef), which is not supported yet")
-    if file.compression not in ("", GZIP):
-        raise UnsupportedImage(f"file {printable(file.href)!r} is compressed with {printable(file.compression)!r}; only gzip is known")
-    return file
-
-
-def _locate(container: Container, folder: str, file: File) -> str:
-    """The file's name in the container. A file in pieces (``chunkSize``, or VMware's snapshots) is only read when there is one piece."""
-    try:
-        return resolve(container, folder, file.href)[0]
-    except MissingFile as missing:
-        try:
-            piece = resolve(container, folder, file.href + FIRST_PIECE)[0]
-        except ImageError:
-            raise missing from None
-    if container.has(piece[: -len(FIRST_PIECE)] + _SECOND_PIECE):
-        raise UnsupportedImage(f"file {printable(file.href)!r} is stored in pieces, which is not supported yet", path=container.path)
-    return piece

@@ -12,6 +12,7 @@ import typing as t
 from ..errors import printable
 from .disks import PackageDisk
 from .model import System
+from .ovf.hardware import Drive
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .package import Package
@@ -26,18 +27,25 @@ def package_facts(package: Package) -> dict[str, t.Any]:
     facts = {
         "path": package.path,
         "kind": package.kind,
+        "layers": package.layers,
         "name": package.name,
-        "descriptor": package.descriptor,
+        "descriptor": package.descriptor or None,
         "writer": package.writer,
         "ovf_version": package.ovf_version,
-        "signed": package.signed,
+        "signed": package.certificate_file is not None,
         "manifest": _manifest(package),
         "configuration": envelope.configuration,
         "configurations": [{"id": item.id, "label": item.label, "default": item.default} for item in envelope.configurations],
         "networks": envelope.networks,
         "systems": [_system(package, system) for system in package.systems],
         "files": [
-            {"href": located.file.href, "file": located.name, "declared_size": located.file.size, "compression": located.file.compression or None}
+            {
+                "href": located.file.href,
+                "file": located.name,
+                "pieces": list(located.names) if len(located.names) > 1 else [],
+                "declared_size": located.file.size,
+                "compression": located.file.compression or None,
+            }
             for located in package.located
         ],
         "settings": [
@@ -79,14 +87,20 @@ def _system(package: Package, system: System) -> dict[str, t.Any]:
         "name": system.name,
         "collection": system.collection,
         "cpus": system.hardware.cpus,
+        "cpu_sockets": system.hardware.cpu_sockets,
+        "cpu_cores": system.hardware.cpu_cores,
+        "cpu_threads": system.hardware.cpu_threads,
         "memory_mib": system.memory_mib,
         "hardware_version": system.hardware_version,
         "firmware": system.firmware,
         "secure_boot": system.secure_boot,
+        "chipset": system.chipset,
         "tpm": system.hardware.tpm,
+        "tpm_version": system.hardware.tpm_version,
         "os": guest._asdict(),
-        "networks": [{"models": adapter.models, "network": adapter.network} for adapter in system.hardware.adapters],
+        "networks": [{"models": adapter.models, "network": adapter.network, "mac": adapter.mac} for adapter in system.hardware.adapters],
         "disks": [_disk(disk) for disk in package.disks(system)],
+        "removable_drives": [_removable(package, drive) for drive in system.hardware.removable],
         "min_ram": system.memory_mib,
     }
 
@@ -97,13 +111,27 @@ def _disk(disk: PackageDisk) -> dict[str, t.Any]:
         "file": disk.file or None,
         "href": disk.href or None,
         "capacity": disk.capacity,
+        "virtual_size": disk.virtual_size,
+        "format": disk.image_format,
+        "subformat": disk.subformat,
         "declared_format": disk.format or None,
         "compression": disk.compression or None,
+        "parent": disk.parent or None,
         "bus": disk.bus,
         "controller": disk.controller,
         "address": disk.address,
         "boot": disk.boot,
         "problem": str(disk.problem) if disk.problem else None,
+    }
+
+
+def _removable(package: Package, drive: Drive) -> dict[str, t.Any]:
+    """A drive for CDs, DVDs or floppy disks, and the file of the package that is in it."""
+    return {
+        "device": drive.device,
+        "href": package.envelope.medium(drive),
+        "bus": drive.controller.bus if drive.controller else None,
+        "address": drive.address,
     }
 
 

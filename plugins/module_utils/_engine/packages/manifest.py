@@ -19,10 +19,9 @@ import typing as t
 from ..errors import IntegrityFailure, printable
 from ..progress import Progress, silent
 from ..storage.base import Storage
+from ..storage.hashed import HashedStorage
 
 _LINE = re.compile(r"(SHA(?:2?-)?(?:1|224|256|384|512))\s*\((.+)\)\s*=\s*([0-9a-f]+)", re.IGNORECASE | re.ASCII)
-_PIECE = 4 << 20
-"""bytes read and hashed at a time"""
 
 
 class Entry(t.NamedTuple):
@@ -87,46 +86,62 @@ def _bad_line(number: int, what: str, name: str) -> IntegrityFailure:
     return IntegrityFailure(f"line {number} of the manifest {what}", path=name, hint="Manifests can be ignored with manifest=ignore")
 
 
-def digests(storage: Storage, algorithms: t.Iterable[str], progress: t.Callable[[int], None]) -> dict[str, str]:
-    """The hexadecimal digests of all bytes of a storage, in one pass.
+class Check:
+    """Compares files with what a manifest says of them, while somebody reads them; to be closed.
 
-    :param algorithms: hashlib's names
-    :param progress: told the bytes of each piece
+    :param expected: normalised name → all entries about that file
     """
-    hashes = {algorithm: hashlib.new(algorithm) for algorithm in algorithms}
-    for offset in range(0, storage.size, _PIECE):
-        data = storage.read_exact(offset, min(_PIECE, storage.size - offset), "a file that the manifest lists")
-        for found in hashes.values():
-            found.update(data)
-        progress(len(data))
-    return {algorithm: found.hexdigest() for algorithm, found in hashes.items()}
 
+    def __init__(self, expected: t.Mapping[str, list[Entry]]) -> None:
+        self.expected = expected
+        self._watched: dict[str, HashedStorage] = {}
+        self._agreed: dict[str, None] = {}
 
-def verify_files(files: t.Mapping[str, list[Entry]], open_file: t.Callable[[str], Storage], total: int, progress: Progress = silent) -> None:
-    """Compare files with what a manifest says, each in one pass.
+    def has(self, name: str) -> bool:
+        return name in self.expected
 
-    :param files: normalised name → all entries about it
-    :param open_file: gives a file's bytes
-    :param total: bytes of all of them
-    :raises IntegrityFailure: a digest differs
-    """
-    done = 0
+    def watch(self, name: str, open_file: t.Callable[[], Storage]) -> Storage:
+        """A file to be read. What is read in its order is hashed on the way.
 
-    def count(length: int) -> None:
-        nonlocal done
-        done += length
-        progress("verify", done, total)
+        :param open_file: gives its bytes, when they are not open already
+        """
+        if not self.has(name) or name in self._agreed:
+            return open_file()
+        if name not in self._watched:
+            self._watched[name] = HashedStorage(open_file(), {entry.algorithm for entry in self.expected[name]})
+        watched = self._watched[name]
+        return watched.window(0, watched.size, watched.name)
 
-    for name, entries in files.items():
-        storage = open_file(name)
-        try:
-            found = digests(storage, {entry.algorithm for entry in entries}, count)
-        finally:
+    def finish(self, progress: Progress = silent) -> list[str]:
+        """Read what was not read of the watched files, and compare.
+
+        :return: all files that agree, of this call and those before
+        :raises IntegrityFailure: a digest differs
+        """
+        total = sum(storage.size for storage in self._watched.values())
+        done = 0
+
+        def count(length: int) -> None:
+            nonlocal done
+            done += length
+            progress("verify", done, total)
+
+        for name, storage in self._watched.items():
+            if name not in self._agreed:
+                _compare(name, self.expected[name], storage.digests(count), storage.name)
+                self._agreed[name] = None
+        return list(self._agreed)
+
+    def close(self) -> None:
+        for storage in self._watched.values():
             storage.close()
-        for entry in entries:
-            if found[entry.algorithm] != entry.digest:
-                raise IntegrityFailure(
-                    f"{printable(name)!r} is not what the manifest says: its {entry.algorithm.upper()} is {found[entry.algorithm]}, not {entry.digest}",
-                    path=storage.name,
-                    hint="Fetch the package again",
-                )
+
+
+def _compare(name: str, entries: list[Entry], found: t.Mapping[str, str], path: str) -> None:
+    for entry in entries:
+        if found[entry.algorithm] != entry.digest:
+            raise IntegrityFailure(
+                f"{printable(name)!r} is not what the manifest says: its {entry.algorithm.upper()} is {found[entry.algorithm]}, not {entry.digest}",
+                path=path,
+                hint="Fetch the package again",
+            )

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import typing as t
 
+from ..storage.base import Storage
+
 DATA = "data"
 FOLDER = "folder"
 HARD_LINK = "hard link"
@@ -40,3 +42,13 @@ class Member(t.NamedTuple):
     """how the stored bytes are compressed, as storage/decoder.py calls it; None: not at all"""
     crc32: int | None = None
     """of the content, where the archive has it"""
+
+
+def open_member(storage: Storage, member: Member, name: str) -> Storage:
+    """The content of a DATA member, in place.
+
+    :param storage: the archive
+    :param name: for messages
+    :raises ImageError: it is stored in a way that is not read
+    """
+    return storage.window(member.offset, member.stored, name)

@@ -12,7 +12,7 @@ import typing as t
 
 from ..errors import AmbiguousImage, CorruptImage, InvalidImage, printable
 from .ovf.guest import GuestSystem
-from .ovf.hardware import Hardware
+from .ovf.hardware import Drive, Hardware
 
 
 class PackageWarning(t.NamedTuple):
@@ -96,6 +96,8 @@ class System:
     secure_boot: bool | None
     os: GuestSystem
     hardware: Hardware
+    chipset: str | None = None
+    """``i440fx`` or ``q35``; None when the descriptor does not say"""
 
     @property
     def memory_mib(self) -> int | None:
@@ -146,6 +148,17 @@ class Envelope:
         if len(found) > 1:
             raise CorruptImage(f"the descriptor has {len(found)} files with the id {printable(file_ref)!r}")
         return found[0] if found else None
+
+    def medium(self, drive: Drive) -> str | None:
+        """The href of what lies in a drive for removable media: a File, or as VirtualBox writes it, a Disk that has one."""
+        if not drive.reference:
+            return None
+        try:
+            disk = self.disk(drive.reference) if drive.kind == "disk" else None
+            file = self.file(disk.file_ref if disk is not None else drive.reference)
+        except CorruptImage:
+            return None
+        return file.href if file is not None else None
 
 
 def choose_system(systems: list[System], wanted: str | int | None, path: str) -> System:

@@ -257,3 +257,8 @@ def _octal(field: bytes) -> int | None:
 
 def _padded(size: int) -> int:
     return -(-size // BLOCK) * BLOCK
+
+
+def members(storage: Storage) -> t.Iterator[Member]:
+    """The members one by one."""
+    return iter(read_index(storage))

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import bisect
 import collections
-import os
 import threading
 import typing as t
 
-from ..errors import CorruptImage, ImageError, LimitExceeded, from_os_error
+from ..errors import CorruptImage, ImageError, LimitExceeded
 from ..limits import KIB, MAX_VIRTUAL_SIZE, MIB
 from ..progress import Progress, silent
 from .base import Storage
 from .decoder import Decoder, State
-from .file import FileStorage
 
 _PIECE = 1 * MIB
 """Decoded at once. The first piece is kept: what a format begins with costs one small decode."""
@@ -28,8 +26,9 @@ _TAIL = 64 * KIB
 _MARKS = 64
 _MARK_STEP = 4
 """Pieces between two marks, until there are too many of them."""
-_GRAIN = 64 * KIB
-_ZEROS = bytes(_PIECE)
+_HARMLESS = 256 * MIB
+_MAX_RATIO = 250
+"""Disks with a system on them shrink to a third or a twentieth, a mostly empty one to a hundredth. gzip's bound, of zeros, is 1032"""
 
 
 def open_stream(storage: Storage, codec: str) -> StreamStorage:
@@ -64,10 +63,10 @@ class StreamStorage(Storage):
         self._decoder = Decoder(source, codec)
         self._lock = threading.RLock()
         self._maximum = MAX_VIRTUAL_SIZE
+        self._ratio: int | None = None
         self._size: int | None = None
         self._head = b""
         self._tail = b""
-        self._spooled: FileStorage | None = None
         self._pieces: collections.deque[bytes] = collections.deque()
         self._position = 0
         """decoded bytes up to where the decoder is: the end of the last piece"""
@@ -83,8 +82,6 @@ class StreamStorage(Storage):
 
     def read_at(self, offset: int, length: int) -> bytes:
         with self._lock:
-            if self._spooled is not None:
-                return self._spooled.read_at(offset, length)
             if self._size is not None:
                 length = min(length, self._size - offset)
             if length <= 0 or offset < 0:
@@ -100,9 +97,6 @@ class StreamStorage(Storage):
                 pass
             return self._cut(offset, end)
 
-    def data_ranges(self, start: int = 0, end: int | None = None) -> t.Iterator[tuple[int, int]]:
-        return super().data_ranges(start, end) if self._spooled is None else self._spooled.data_ranges(start, end)
-
     def allocated(self) -> int:
         return self._source.allocated()
 
@@ -111,8 +105,6 @@ class StreamStorage(Storage):
 
     def close(self) -> None:
         self._source.close()
-        if self._spooled is not None:
-            self._spooled.close()
 
     def measure(self, progress: Progress = silent, max_size: int | None = None) -> int:
         """Decode up to the end once, and know the size and the last bytes from then on.
@@ -122,49 +114,33 @@ class StreamStorage(Storage):
         :returns: decompressed bytes
         """
         with self._lock:
-            self._limit(max_size)
+            self.limit(max_size)
             while self._size is None:
                 self._advance(self._position)
                 progress("decompress", self._decoder.offset, self._source.size)
             return self._size
 
-    def spool(self, fd: int, progress: Progress = silent, max_size: int | None = None) -> Storage:
-        """Decode everything into a file, and serve all reads from there: for formats that are not read in order.
+    def limit(self, max_size: int | None, *, plausible: bool = False) -> None:
+        """Bound what may come out.
 
-        :param fd: an empty file, open for reading and writing; zeros become holes. The caller closes it, at any time
-        :param progress: told of the compressed bytes read
-        :param max_size: bytes that may come out at most; the engine's own limit when None
-        :returns: that file as a storage of its own, which this one closes
-        :raises SpaceError: the file system is full
+        :param max_size: bytes; the engine's own limit when None
+        :param plausible: without ``max_size``, take no more than real data would decompress to
+        :raises LimitExceeded: more came out already
         """
-        with self._lock:
-            self._limit(max_size)
-            position = 0
-            while self._size is None or position < self._size:
-                data = self.read_at(position, _PIECE)
-                try:
-                    _write_sparse(fd, data, position)
-                except OSError as error:
-                    raise from_os_error(error, self.name, "decompress into a temporary file") from error
-                position += len(data)
-                progress("decompress", self._decoder.offset, self._source.size)
-            try:
-                os.ftruncate(fd, position)
-            except OSError as error:
-                raise from_os_error(error, self.name, "decompress into a temporary file") from error
-            self._spooled = FileStorage(self.name, descriptor=fd)
-            self.sequential = False
-            self._resume(0)
-            return self._spooled
-
-    def _limit(self, max_size: int | None) -> None:
         if max_size is not None:
             self._maximum = min(self._maximum, max_size)
+        self._ratio = _MAX_RATIO if plausible and max_size is None else None
         self._require_room(self._size or 0)
 
     def _require_room(self, size: int) -> None:
         if size > self._maximum:
             raise LimitExceeded(f"more than {self._maximum} bytes come out of the compressed file", path=self.name, hint="Raise the limit if that is meant")
+        if self._ratio is not None and size > _HARMLESS and size > self._ratio * self._decoder.offset:
+            raise LimitExceeded(
+                f"{size} bytes come out of the first {self._decoder.offset} of the compressed file: more than {self._ratio} times as many",
+                path=self.name,
+                hint="If that is meant, say with max_size how many bytes may come out",
+            )
 
     def _seek(self, offset: int) -> None:
         """Have the decoder at or before ``offset``, or the pieces from there on still at hand."""
@@ -226,22 +202,3 @@ class StreamStorage(Storage):
         if len(parts) == 1 and isinstance(parts[0], bytes):
             return parts[0]
         return b"".join(parts)
-
-
-def _write_sparse(fd: int, data: bytes, position: int) -> None:
-    """Write what is not zero; the file must read as zeros there."""
-    length = len(data)
-    if data == _ZEROS[:length]:
-        return
-    start = 0
-    for grain in range(0, length, _GRAIN):
-        end = min(grain + _GRAIN, length)
-        if data[grain:end] == _ZEROS[: end - grain]:
-            _write(fd, data, start, grain, position)
-            start = end
-    _write(fd, data, start, length, position)
-
-
-def _write(fd: int, data: bytes, start: int, end: int, position: int) -> None:
-    while start < end:
-        start += os.pwrite(fd, memoryview(data)[start:end], position + start)

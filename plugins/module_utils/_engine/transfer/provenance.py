@@ -22,7 +22,7 @@ from ..storage.sink import Sink
 REVISION = 2
 """Counted up when the engine's output for the same request changes, so that older records do not count any more"""
 
-_MAX_RECORD = 1 << 20
+_MAX_RECORD = 16 << 20
 
 
 def record_path(dest: str) -> str:

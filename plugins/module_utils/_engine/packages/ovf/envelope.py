@@ -17,9 +17,10 @@ import typing as t
 
 from ...errors import InvalidImage, LimitExceeded, printable
 from ..model import Configuration, Disk, Envelope, File, PackageWarning, Property, System
-from . import xml
+from . import virtualbox, xml
 from .guest import GuestSystem, identify
 from .hardware import ITEMS, Hardware, read_hardware
+from .platform import read_platform
 from .units import amount, integer
 from .xml import Element
 
@@ -78,6 +79,8 @@ class _EnvelopeReader:
         self._warnings: list[PackageWarning] = []
         self._configuration: str | None = None
         self._properties: list[Property] = []
+        self._media: dict[str, str] = {}
+        """DiskSection/Disk's id → VirtualBox's id of the medium"""
         self._defaults: dict[str, set[str]] = {}
         """by the qualified key and, as capacities name them without class and instance, by the bare one"""
 
@@ -90,14 +93,15 @@ class _EnvelopeReader:
             for child in section.find_all("Configuration")
         ]
         self._configuration = self._choose(configurations, configuration)
+        disks = self._bounded("disks", (child for section in sections(root, "DiskSection") for child in section.find_all("Disk")))
+        self._media = {child.get("diskId"): virtualbox.medium_id(child.get("uuid")) for child in disks}
         systems = self._bounded("systems", self._systems(root, []))
         files = (child for section in sections(root, "References") for child in section.find_all("File"))
-        disks = (child for section in sections(root, "DiskSection") for child in section.find_all("Disk"))
         return Envelope(
             version=version,
             writer=self._writer,
             files=self._bounded("files", (self._file(child) for child in files)),
-            disks=self._bounded("disks", (self._disk(child) for child in disks)),
+            disks=[self._disk(child) for child in disks],
             networks=[child.get("name") for section in sections(root, "NetworkSection") for child in section.find_all("Network")],
             configurations=configurations,
             configuration=self._configuration,
@@ -182,33 +186,36 @@ class _EnvelopeReader:
         if len(hardware) > 1:
             self._warn("several_hardware_sections", "the first of several VirtualHardwareSections is used", f"VirtualSystem {printable(element.get('id'))}")
         section = hardware[0] if hardware else Element("", "VirtualHardwareSection", {})
-        firmware, secure_boot = _firmware(element, section)
+        platform = read_platform(element, section)
         system = section.find("System")
         return System(
             id=element.get("id"),
             name=element.child_text("Name") or element.get("id"),
             collection=collection,
             hardware_version=(system.child_text("VirtualSystemType") if system is not None else "") or None,
-            firmware=firmware,
-            secure_boot=secure_boot,
+            firmware=platform.firmware,
+            secure_boot=platform.secure_boot,
             os=self._operating_system(element),
             hardware=self._hardware(section, element),
+            chipset=platform.chipset,
         )
 
     def _hardware(self, section: Element, system: Element) -> Hardware:
         self._bounded("Items in a system", section.find_all(*ITEMS))
-        return read_hardware(section, self._configuration, _boot_order(system), ovirt=self._writer == "oVirt")
+        found = read_hardware(section, self._configuration, _boot_order(system), ovirt=self._writer == "oVirt")
+        virtualbox.complete(found, system, self._media)
+        return found
 
     def _operating_system(self, element: Element) -> GuestSystem:
-        section = next(iter(sections(element, "OperatingSystemSection")), None)
-        if section is None:
-            return GuestSystem()
+        section = next(iter(sections(element, "OperatingSystemSection")), Element("", "OperatingSystemSection", {}))
+        machine = element.find("Machine")
         return identify(
             section.get("id").strip(),
             section.vendor("osType", "vmware"),
-            section.child_text("OSType"),
+            section.child_text("OSType") or (machine.get("OSType") if machine is not None else ""),
             section.child_text("Description"),
             ovirt=self._writer == "oVirt",
+            ovirt_id=section.vendor("id", "ovirt"),
         )
 
     def _read_properties(self, element: Element, scope: str) -> None:
@@ -256,25 +263,6 @@ def _is_password(element: Element) -> bool:
     marks = (element.get("password"), element.get("isPassword"))
     words = " ".join(value for (_namespace, local), value in element.attributes.items() if local in ("qualifiers", "type"))
     return any(_is_true(mark) for mark in marks) or "password" in words.lower()
-
-
-def _firmware(system: Element, section: Element) -> tuple[str | None, bool | None]:
-    """What VMware (Config, ExtraConfig), VirtualBox (Machine/Hardware/Firmware) and oVirt (BiosType) say of firmware and secure boot."""
-    config = {child.get("key").lower(): child.get("value").lower() for child in section.find_all("Config", "ExtraConfig")}
-    secure = config.get("bootoptions.efisecurebootenabled", config.get("uefi.secureboot.enabled"))
-    secure_boot = None if secure is None else _is_true(secure)
-    firmware = {"efi": "uefi", "bios": "bios"}.get(config.get("firmware", ""))
-    machine = system.find("Machine")
-    if firmware is None and machine is not None:
-        element = next((child for part in machine.find_all("Hardware") for child in part.walk() if child.tag == "Firmware"), None)
-        kind = element.get("type").lower() if element is not None else ""
-        firmware = "uefi" if kind.startswith("efi") else "bios" if kind == "bios" else None
-    if firmware is None:
-        # oVirt: 1 i440fx and 2 q35 with SeaBIOS, 3 q35 with OVMF, 4 with secure boot; 0 is the cluster's default.
-        bios_type = integer(system.child_text("BiosType"))
-        firmware = {1: "bios", 2: "bios", 3: "uefi", 4: "uefi"}.get(bios_type or 0)
-        secure_boot = True if bios_type == 4 else secure_boot
-    return firmware, secure_boot
 
 
 def _boot_order(system: Element) -> dict[str, int]:

@@ -5,7 +5,8 @@
 
 """The virtual hardware of a system: what its Items say of processors, memory, controllers, disks and networks.
 
-Sources: DMTF DSP0243, "VirtualHardwareSection" and "Ranges on elements"; CIM_ResourceAllocationSettingData.ResourceType.
+Sources: DMTF DSP0243, "VirtualHardwareSection" and "Ranges on elements"; CIM_ResourceAllocationSettingData.ResourceType;
+for elements of their own, ovirt-engine's OvfWriter and VMware's descriptors.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
+from .addresses import adapter_mac, drive_place
 from .units import amount, integer
 from .xml import Element
 
@@ -21,6 +23,9 @@ MEMORY = 4
 IDE_CONTROLLER = 5
 SCSI_CONTROLLER = 6
 NETWORK = 10
+FLOPPY = 14
+CD = 15
+DVD = 16
 DISK = 17
 STORAGE_EXTENT = 19
 OTHER_STORAGE = 20
@@ -28,6 +33,7 @@ LOGICAL_DISK = 31
 
 ITEMS = ("Item", "StorageItem", "EthernetPortItem")
 _DISKS = (DISK, STORAGE_EXTENT, LOGICAL_DISK)
+_REMOVABLE = {FLOPPY: "floppy", CD: "cdrom", DVD: "cdrom"}
 _CONTROLLERS = (IDE_CONTROLLER, SCSI_CONTROLLER, OTHER_STORAGE)
 _BUS = {IDE_CONTROLLER: "ide", SCSI_CONTROLLER: "scsi"}
 
@@ -60,7 +66,8 @@ _OVIRT_INTERFACES = {
     "sata": ("sata", None),
 }
 _HOST_RESOURCE = re.compile(r"(?:ovf:)?/+(disk|file)/(.+)", re.DOTALL)
-_ADDRESS = re.compile(r"[0-9]{1,6}", re.ASCII)
+MAX_PROCESSORS = 1 << 16
+"""a topology of more is no machine's"""
 _LAST = 1 << 30
 
 
@@ -78,7 +85,7 @@ class Controller:
 
 @dataclasses.dataclass
 class Drive:
-    """An attached disk."""
+    """An attached disk, or a drive for removable media."""
 
     instance_id: str
     kind: str
@@ -90,6 +97,10 @@ class Drive:
     boot_index: int | None
     """position in an explicit boot order"""
     order: int
+    device: str = "disk"
+    """disk, cdrom or floppy"""
+    group: int = 0
+    """number of the controller, where a descriptor has no Item for it"""
 
 
 @dataclasses.dataclass
@@ -99,6 +110,8 @@ class Adapter:
     models: list[str]
     """as written, lower case; alternatives in order of preference"""
     network: str | None
+    mac: str | None = None
+    """``00:11:22:33:44:55``"""
 
 
 @dataclasses.dataclass
@@ -106,11 +119,21 @@ class Hardware:
     """All that was understood of a VirtualHardwareSection."""
 
     cpus: int | None = None
+    """all that the guest sees"""
+    cpu_sockets: int | None = None
+    cpu_cores: int | None = None
+    """of a socket; None, as the sockets, when the descriptor has no topology"""
+    cpu_threads: int | None = None
+    """of a core"""
     memory: int | None = None
     """bytes"""
     tpm: bool = False
+    tpm_version: str | None = None
+    """``1.2`` or ``2.0``"""
     drives: list[Drive] = dataclasses.field(default_factory=list)
-    """in boot order"""
+    """disks in boot order"""
+    removable: list[Drive] = dataclasses.field(default_factory=list)
+    """drives for CDs, DVDs and floppy disks; what they hold is no disk of the system"""
     adapters: list[Adapter] = dataclasses.field(default_factory=list)
 
 
@@ -128,21 +151,22 @@ def read_hardware(section: Element, configuration: str | None, boot_order: dict[
     for order, item in enumerate(_valid_items(section, configuration)):
         kind = integer(item.child_text("ResourceType")) or 0
         if kind == PROCESSOR and found.cpus is None:
-            found.cpus = _processors(item)
+            _processors(found, item)
         elif kind == MEMORY and found.memory is None:
             found.memory = _memory(item)
         elif kind in _CONTROLLERS and not (ovirt and kind == OTHER_STORAGE):
             # Where InstanceIDs repeat, the first keeps it.
             controllers.setdefault(instance_id(item), _controller(item, kind, order))
-        elif kind in _DISKS:
-            drives.append((item, _drive(item, boot_order, order)))
+        elif kind in _DISKS or kind in _REMOVABLE:
+            drives.append((item, _drive(item, _REMOVABLE.get(kind, "disk"), boot_order, order)))
         elif kind == NETWORK:
-            found.adapters.append(Adapter(_subtypes(item), item.child_text("Connection") or None))
-        if item.child_text("ResourceSubType").lower() == "vmware.vtpm":
-            found.tpm = True
+            found.adapters.append(Adapter(_subtypes(item), item.child_text("Connection") or None, adapter_mac(item)))
+        elif _is_tpm(item):
+            found.tpm, found.tpm_version = True, "2.0"
     for item, drive in drives:
         drive.controller = controllers.get(item.child_text("Parent"))
-    found.drives = _in_boot_order([drive for _item, drive in drives])
+    found.drives = in_boot_order([drive for _item, drive in drives if drive.device == "disk"])
+    found.removable = [drive for _item, drive in drives if drive.device != "disk"]
     return found
 
 
@@ -181,12 +205,16 @@ def _key(item: Element) -> tuple[str, str]:
     return instance_id(item), item.child_text("ResourceType")
 
 
-def _processors(item: Element) -> int | None:
+def _processors(found: Hardware, item: Element) -> None:
+    """OVF only counts them. VMware adds ``CoresPerSocket``; oVirt writes sockets, cores and threads instead of the count."""
     count = integer(item.child_text("VirtualQuantity"))
-    if count is None:
-        sockets, cores = integer(item.child_text("num_of_sockets")), integer(item.child_text("cpu_per_socket"))
-        count = sockets * cores if sockets and cores else None
-    return count or None
+    sockets, cores = integer(item.child_text("num_of_sockets")), integer(item.child_text("cpu_per_socket", "CoresPerSocket"))
+    threads = integer(item.child_text("threads_per_cpu"))
+    if count and cores and not sockets and count % cores == 0:
+        sockets = count // cores
+    found.cpus = count or (sockets * cores * (threads or 1) if sockets and cores else None)
+    if sockets and cores and found.cpus == sockets * cores * (threads or 1) <= MAX_PROCESSORS:
+        found.cpu_sockets, found.cpu_cores, found.cpu_threads = sockets, cores, threads or None
 
 
 def _memory(item: Element) -> int | None:
@@ -207,18 +235,23 @@ def _controller(item: Element, kind: int, order: int) -> Controller:
     return Controller(bus, model, _LAST if address is None else address, order)
 
 
-def _drive(item: Element, boot_order: dict[str, int], order: int) -> Drive:
+def _is_tpm(item: Element) -> bool:
+    """VMware gives its TPM one ResourceType or another, but a name; oVirt gives it 0 and a type of its own. Both are TPM 2.0."""
+    return item.child_text("ResourceSubType").lower() == "vmware.vtpm" or item.child_text("Type").lower() == "tpm"
+
+
+def _drive(item: Element, device: str, boot_order: dict[str, int], order: int) -> Drive:
     match = _HOST_RESOURCE.fullmatch(item.child_text("HostResource"))
     kind, reference = (match[1], match[2].strip()) if match else ("", item.child_text("HostResource"))
     identity = instance_id(item)
-    address = item.child_text("AddressOnParent")
+    group, address = drive_place(item)
     boot_index = boot_order.get(identity)
     if boot_index is None:
         boot_index = integer(item.child_text("BootOrder")) or None  # oVirt: 0 is "not at all"
-    return Drive(identity, kind, reference, None, int(address) if _ADDRESS.fullmatch(address) else None, boot_index, order)
+    return Drive(identity, kind, reference, None, address, boot_index, order, device, group)
 
 
-def _in_boot_order(drives: list[Drive]) -> list[Drive]:
+def in_boot_order(drives: list[Drive]) -> list[Drive]:
     """Explicit order first; then as firmware looks: by bus as the buses come in the descriptor, controller, address."""
     first_of_bus: dict[str | None, int] = {}
     for drive in drives:
@@ -230,7 +263,7 @@ def _in_boot_order(drives: list[Drive]) -> list[Drive]:
         explicit = _LAST if drive.boot_index is None else drive.boot_index
         address = _LAST if drive.address is None else drive.address
         if drive.controller is None:
-            return explicit, _LAST, _LAST, _LAST, address, drive.order
+            return explicit, _LAST, _LAST, drive.group, address, drive.order
         return explicit, first_of_bus[drive.controller.bus], drive.controller.address, drive.controller.order, address, drive.order
 
     return sorted(drives, key=key)

@@ -25,6 +25,7 @@ FLOORS = [
     {"filesystems"},
     {"guest"},
     {"packages", "transfer"},
+    {"unwrap.py"},
     {"source.py"},
     {"device.py", "extract.py", "produce.py", "profiles.py", "openstack"},
     {"inspect.py", "verify.py"},

@@ -75,7 +75,7 @@ def test_what_is_no_file(engine, images, tmp_path):
         listener.bind(os.path.relpath(tmp_path / "socket"))
         for name, kind, wanted in (
             ("missing", "access", "missing: cannot open the file: no such file or folder"),
-            ("folder", "invalid", "folder: is no OVF package: there is no .ovf file in it"),
+            ("folder", "invalid", "folder: is no package: there is no .ovf file in it"),
             ("fifo", "access", "fifo: is neither a regular file nor a block device"),
             ("socket", "access", "socket: "),
             ("/dev/zero", "access", "/dev/zero: is neither a regular file nor a block device"),

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.errors import AccessError, CorruptImage, InvalidImage, UnsafeReference
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.extract import extract, plan
-from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.package import open_package
+from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.opening import open_package
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.transfer.provenance import file_identity
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "tools"))

@@ -10,7 +10,7 @@ import subprocess
 import tarfile
 
 import pytest
-from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.package import open_package
+from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.opening import open_package
 from build_ova import BOOT_CODE, LISTING, MARKER, build_ova, make_disk, write_vmdk
 
 
@@ -52,7 +52,7 @@ def test_qemu_reads_the_same_disk_in_the_archive_and_out_of_it(appliance, qemu_i
     vmdk = appliance / "appliance-disk1.vmdk"
     subprocess.run([qemu_img, "compare", "-f", "raw", "-F", "vmdk", "disk.raw", vmdk.name], cwd=appliance, check=True)
     with open_package(str(appliance / "a.ova")) as package:
-        storage = package.disks()[0].open()
+        storage = package.open_disk(package.disks()[0])
         assert storage.read_at(0, storage.size) == vmdk.read_bytes()
 
 

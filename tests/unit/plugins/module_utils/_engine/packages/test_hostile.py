@@ -22,7 +22,7 @@ from ansible_collections.vmimage.prep.plugins.module_utils._engine.errors import
     UnsafeReference,
     UnsupportedImage,
 )
-from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.package import open_package
+from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.opening import open_package
 from build_ova import descriptor, manifest, pack
 
 SECRET = b"what nobody may read"
@@ -54,7 +54,7 @@ def refuse_disk(path, kind, message):
     with open_package(path) as package:
         package.describe()
         with pytest.raises(kind, match=message):
-            package.disks()[0].open()
+            package.open_disk(package.disks()[0])
 
 
 @pytest.mark.parametrize(
@@ -132,8 +132,8 @@ def test_members_of_one_name(place):
 
 def test_what_is_no_package(place):
     for content, kind, message in (
-        (b"", InvalidImage, "not a tar archive"),
-        (b"text", InvalidImage, "not a tar archive"),
+        (b"", InvalidImage, "an empty file, not a package"),
+        (b"text", InvalidImage, "not a package"),
         (b"<html/>", InvalidImage, "root element is 'html'"),
         (b"\xef\xbb\xbf <Envelope", InvalidImage, "not well-formed"),
         (b"\xff\xfe<\0E\0", InvalidImage, "not well-formed"),
@@ -231,6 +231,6 @@ def test_random_damage_never_crashes(place):
                 package.describe()
                 package.verify_manifest()
                 for disk in package.disks():
-                    disk.open()
+                    package.open_disk(disk)
         except ImageError:
             pass

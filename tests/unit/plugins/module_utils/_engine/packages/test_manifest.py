@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.errors import CorruptImage, IntegrityFailure
-from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.manifest import digests, parse_manifest, verify_files
+from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.manifest import Check, Entry, parse_manifest
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.storage.base import Memory
 
 ABC = {name: hashlib.new(name, b"abc").hexdigest() for name in ("sha1", "sha224", "sha256", "sha384", "sha512")}
@@ -71,7 +71,9 @@ def test_openssl_says_the_same(algorithm, tmp_path, program):
     said = subprocess.run([program("openssl"), "dgst", f"-{algorithm}", path.name], cwd=tmp_path, check=True, stdout=subprocess.PIPE).stdout
     (entry,) = parse_manifest(said, "openssl").entries
     assert (entry.file, entry.algorithm) == (path.name, algorithm)
-    assert digests(Memory(data), [algorithm], lambda _length: None) == {algorithm: entry.digest}
+    check = Check({entry.file: [entry]})
+    assert check.watch(entry.file, lambda: Memory(data)).read_at(0, 10) == data[:10]
+    assert check.finish() == [entry.file]
 
 
 def test_verifying_names_file_and_both_digests_and_tells_its_progress():
@@ -80,14 +82,21 @@ def test_verifying_names_file_and_both_digests_and_tells_its_progress():
     listed = {}
     for entry in parse_manifest(lines.encode(), "vm.mf").entries:
         listed.setdefault(entry.file, []).append(entry)
+
+    def watched():
+        check = Check(listed)
+        for name, data in files.items():
+            check.watch(name, lambda name=name, data=data: Memory(data, name))
+        return check
+
     said = []
     total = sum(map(len, files.values()))
-    verify_files(listed, lambda name: Memory(files[name], name), total, lambda *told: said.append(told))
+    assert watched().finish(lambda *told: said.append(told)) == ["a", "b"]
     assert said[-1] == ("verify", total, total)
     assert len(said) == 4
     files["b"] = files["b"][:-1] + b"\1"
     with pytest.raises(IntegrityFailure) as caught:
-        verify_files(listed, lambda name: Memory(files[name], name), total)
+        watched().finish()
     for part in ("'b'", hashlib.sha1(files["b"]).hexdigest(), hashlib.sha1(bytes(9 << 20)).hexdigest()):
         assert part in str(caught.value)
 
@@ -95,5 +104,7 @@ def test_verifying_names_file_and_both_digests_and_tells_its_progress():
 def test_a_file_that_is_cut_meanwhile_is_an_error():
     storage = Memory(b"abc")
     storage.size = 4
+    check = Check({"a": [Entry("a", "sha1", "0" * 40)]})
+    check.watch("a", lambda: storage)
     with pytest.raises(CorruptImage, match="being cut"):
-        digests(storage, ["sha1"], lambda _length: None)
+        check.finish()

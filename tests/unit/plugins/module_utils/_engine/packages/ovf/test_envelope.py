@@ -98,7 +98,7 @@ def test_ovirt():
     (machine,) = found.systems
     assert (found.version, found.writer, found.disks[0].capacity, found.disks[0].parent_ref, found.disks[0].boot) == ("0.9", "oVirt", 11 << 30, "", True)
     assert (machine.hardware.cpus, machine.firmware, machine.secure_boot) == (8, "uefi", True)
-    assert (machine.os.distro, machine.os.architecture, machine.os.confidence) == ("rhel", "x86_64", "medium")
+    assert (machine.os.distro, machine.os.architecture, machine.os.confidence) == ("rhel", "x86_64", "high")
     assert (machine.hardware.drives[0].kind, machine.hardware.drives[0].reference) == ("", "image/guid")
 
 
@@ -196,7 +196,117 @@ def test_systems_of_nested_collections_are_found_and_chosen():
 
 def test_memory_without_a_unit_is_in_mib_and_a_tpm_is_seen():
     found = hardware(item(4, 2, rasd(VirtualQuantity=512)), item(1, 3, rasd(ResourceSubType="vmware.vtpm")))
-    assert (found.memory, found.tpm) == (512 << 20, True)
+    assert (found.memory, found.tpm, found.tpm_version) == (512 << 20, True, "2.0")
+    assert hardware(item(34, 3, rasd(ResourceSubType="vmware.vtpm"))).tpm
+    assert hardware(item(0, 3, "<Type>tpm</Type><Device>tpm</Device>")).tpm
+    assert not hardware(item(1, 3, rasd(ResourceSubType="vmware.vmci"))).tpm
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        (rasd(VirtualQuantity=8) + "<vmw:CoresPerSocket>4</vmw:CoresPerSocket>", (8, 2, 4, None)),
+        (rasd(VirtualQuantity=8) + "<vmw:CoresPerSocket>3</vmw:CoresPerSocket>", (8, None, None, None)),
+        (rasd(VirtualQuantity=8) + "<vmw:CoresPerSocket>0</vmw:CoresPerSocket>", (8, None, None, None)),
+        (rasd(VirtualQuantity=8), (8, None, None, None)),
+        (rasd(num_of_sockets=2, cpu_per_socket=4, threads_per_cpu=2), (16, 2, 4, 2)),
+        (rasd(num_of_sockets=1, cpu_per_socket=1), (1, 1, 1, None)),
+        (rasd(num_of_sockets=9999999, cpu_per_socket=1), (9999999, None, None, None)),
+    ],
+)
+def test_processors(said, wanted):
+    found = hardware(item(3, 1, said))
+    assert (found.cpus, found.cpu_sockets, found.cpu_cores, found.cpu_threads) == wanted
+
+
+def test_what_lies_in_a_cd_drive_is_no_disk():
+    found = read(
+        '<References><File ovf:id="f1" ovf:href="disk.vmdk"/><File ovf:id="f2" ovf:href="tools.iso"/><File ovf:id="f3" ovf:href="x.flp"/></References>',
+        f"<DiskSection>{DISK.format(1)}{DISK.format(2)}</DiskSection>",
+        system(
+            item(5, "ide", rasd(Address=1)),
+            disk(1, 8, "ide", 0),
+            item(15, 9, rasd(HostResource="ovf:/file/f2", Parent="ide", AddressOnParent=1)),
+            item(16, 10, rasd(HostResource="/disk/d2", Parent="ide", AddressOnParent=0)),
+            item(14, 11, rasd(HostResource="ovf:/file/f3")),
+            item(15, 12),
+        ),
+    )
+    hardware = found.systems[0].hardware
+    assert [drive.reference for drive in hardware.drives] == ["d1"]
+    told = [(drive.device, drive.controller.bus if drive.controller else None, drive.address, found.medium(drive)) for drive in hardware.removable]
+    assert told == [("cdrom", "ide", 1, "tools.iso"), ("cdrom", "ide", 0, "tools.iso"), ("floppy", None, None, "x.flp"), ("cdrom", None, None, None)]
+
+
+def test_addresses_of_other_writers():
+    def powervc(number, controller, unit):
+        address = f"{{type=drive,bus=0,controller={controller},target=0,unit={unit}}}"
+        return item(17, f"guid-{number}", rasd(HostResource=f"ovf:/disk/d{number}", Address=address))
+
+    found = hardware(powervc(1, 1, 0), powervc(2, 0, 1), powervc(3, 0, 0))
+    assert [(drive.reference, drive.address) for drive in found.drives] == [("d3", 0), ("d2", 1), ("d1", 0)]
+    ide = hardware(item(17, "a", rasd(HostResource="ovf:/disk/d1", Address="{type=drive, controller=0, bus=1, target=0, unit=1}")))
+    assert ide.drives[0].address == 3
+
+    def xen(number, device):
+        connections = f"<rasd:Connection>sr=guid</rasd:Connection><rasd:Connection>device={device}</rasd:Connection>"
+        return item(19, f"xen-{number}", rasd(HostResource=f"ovf:/disk/d{number}") + connections)
+
+    assert [(drive.reference, drive.address) for drive in hardware(xen(1, 3), xen(2, 0)).drives] == [("d2", 0), ("d1", 3)]
+    for nonsense in ("{type=pci, slot=0x07}", "{type=drive", "{type=drive,unit=99999999}", "7"):
+        assert hardware(item(17, 1, rasd(HostResource="ovf:/disk/d1", Address=nonsense))).drives[0].address is None
+
+
+def test_hardware_addresses_of_adapters():
+    found = hardware(item(10, 1, rasd(MACAddress="00:11:22:AA:BB:CC")), item(10, 2, rasd(Address="001122AABBCD")), item(10, 3, rasd(Address="7")))
+    assert [adapter.mac for adapter in found.adapters] == ["00:11:22:aa:bb:cc", "00:11:22:aa:bb:cd", None]
+
+
+@pytest.mark.parametrize("seven", [False, True])
+def test_virtualbox_is_asked_for_what_the_items_lack(seven):
+    """VirtualBox 7 has the controllers inside of Hardware."""
+    storage = """<StorageControllers>
+        <StorageController name="IDE" type="PIIX4"><AttachedDevice type="DVD" port="1" device="0"/>
+          <AttachedDevice type="HardDisk" port="1" device="1"><Image uuid="{0000-AA01}"/></AttachedDevice></StorageController>
+        <StorageController name="SATA" type="AHCI"><AttachedDevice type="HardDisk" port="2" device="0"><Image uuid="{0000-aa02}"/></AttachedDevice>
+        </StorageController></StorageControllers>"""
+    machine = f"""<vbox:Machine OSType="Debian12_64"><Hardware><Firmware type="EFI"/><Chipset type="ICH9"/>
+        <TrustedPlatformModule type="v2_0"/><Network><Adapter slot="0" enabled="true" MACAddress="0800272AFB4E" type="82540EM"/>
+        <Adapter slot="1" enabled="false" MACAddress="080027000000" type="virtio"/></Network>{storage if seven else ""}</Hardware>
+        {"" if seven else storage}</vbox:Machine>"""
+    disks = "".join(f'<Disk ovf:diskId="d{number}" ovf:fileRef="f" ovf:capacity="1" vbox:uuid="0000-aa0{number}"/>' for number in (1, 2, 3))
+    parts = (f"<DiskSection>{disks}</DiskSection>", system(disk(2, 1), disk(1, 2), disk(3, 3), item(10, 4), sections=machine))
+    (found,) = read(*parts, xmlns=XMLNS + ' xmlns:vbox="http://www.virtualbox.org/ovf/machine"').systems
+    told = [(drive.reference, drive.controller and (drive.controller.bus, drive.controller.model), drive.address) for drive in found.hardware.drives]
+    assert told == [("d1", ("ide", "piix4"), 3), ("d2", ("sata", "ahci"), 2), ("d3", None, None)]
+    assert (found.firmware, found.chipset, found.hardware.tpm, found.hardware.tpm_version) == ("uefi", "q35", True, "2.0")
+    assert [(adapter.models, adapter.mac) for adapter in found.hardware.adapters] == [(["e1000"], "08:00:27:2a:fb:4e")]
+    assert (found.os.distro, found.os.version, found.os.source) == ("debian", "12", "vbox:OSType")
+
+
+def test_the_items_count_before_virtualbox_settings():
+    machine = """<vbox:Machine><Hardware><TrustedPlatformModule type="None"/></Hardware><StorageControllers><StorageController type="AHCI">
+        <AttachedDevice type="HardDisk" port="5"><Image uuid="{a}"/></AttachedDevice></StorageController></StorageControllers></vbox:Machine>"""
+    disks = '<DiskSection><Disk ovf:diskId="d1" ovf:capacity="1" vbox:uuid="a"/></DiskSection>'
+    parts = (disks, system(item(5, "ide", rasd(Address=0)), disk(1, 2, "ide", 1), sections=machine))
+    (found,) = read(*parts, xmlns=XMLNS + ' xmlns:vbox="http://www.virtualbox.org/ovf/machine"').systems
+    assert (found.hardware.drives[0].controller.bus, found.hardware.drives[0].address, found.hardware.tpm) == ("ide", 1, False)
+
+
+@pytest.mark.parametrize(
+    ("bios_type", "wanted"),
+    [
+        (0, (None, None, None)),
+        (1, ("bios", None, "i440fx")),
+        (2, ("bios", None, "q35")),
+        (3, ("uefi", None, "q35")),
+        (4, ("uefi", True, "q35")),
+        (5, (None, None, None)),
+    ],
+)
+def test_platforms_of_ovirt(bios_type, wanted):
+    (found,) = read(system(sections=f"<BiosType>{bios_type}</BiosType>")).systems
+    assert (found.firmware, found.secure_boot, found.chipset) == wanted
 
 
 def test_firmware_of_vmware():
@@ -227,6 +337,49 @@ def test_firmware_of_vmware():
 def test_operating_systems(said, wanted):
     found = identify(*said, ovirt=False)
     assert (found.type, found.distro, found.architecture, found.confidence) == wanted
+
+
+@pytest.mark.parametrize(
+    ("vmware", "virtualbox", "version"),
+    [
+        ("rhel7_64Guest", "", "7"),
+        ("debian10_64Guest", "", "10"),
+        ("ubuntu64Guest", "", None),
+        ("centos64Guest", "", None),
+        ("sles64Guest", "", None),
+        ("other3xLinux64Guest", "", None),
+        ("windows9_64Guest", "", "10"),
+        ("windows9Server64Guest", "", None),
+        ("windows7Server64Guest", "", None),
+        ("windows2019srv_64Guest", "", "2019"),
+        ("windows2019srvNext_64Guest", "", "2022"),
+        ("", "Ubuntu22_LTS_64", "22.04"),
+        ("", "Ubuntu_64", None),
+        ("", "Debian12_arm64", "12"),
+        ("", "Oracle9_64", "9"),
+        ("", "Windows81_64", "8.1"),
+        ("", "Windows2022_64", "2022"),
+    ],
+)
+def test_versions_are_told_only_where_the_name_has_one(vmware, virtualbox, version):
+    assert identify("1", vmware, virtualbox, "", ovirt=False).version == version
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "wanted"),
+    [
+        ("24", "", ("linux", "rhel", "x86_64", "7", "high", "ovirt:id")),
+        ("25", "windows_2012R2x64", ("windows", "windows", "x86_64", "2012R2", "high", "ovirt:id")),
+        ("1256", "", ("linux", "ubuntu", None, None, "high", "ovirt:id")),
+        ("2003", "", ("linux", "rhel", "s390x", None, "high", "ovirt:id")),
+        ("1006", "", ("linux", "rhel", None, None, "high", "ovirt:id")),
+        ("0", "rhel_9x64", ("linux", "rhel", "x86_64", "9", "medium", "Description")),
+        ("9999", "", (None, None, None, None, None, None)),
+    ],
+)
+def test_ovirt_numbers_systems_in_its_own_way(number, name, wanted):
+    found = identify("120", "", "", name, ovirt=True, ovirt_id=number)
+    assert (found.type, found.distro, found.architecture, found.version, found.confidence, found.source) == wanted
 
 
 def test_double_ids_are_told_when_they_matter():
