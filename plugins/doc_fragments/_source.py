@@ -14,9 +14,11 @@ options:
   src:
     description:
       - Path of the image on the managed node.
-      - It may be a disk image of any supported format, one that is compressed with gzip, xz or bzip2,
-        an OVA, or an OVF package (its folder or its C(.ovf) file). What it is, is found out by its content, never by its name.
-      - A disk inside an OVA is read in place; nothing is unpacked to disk.
+      - It may be a disk image of any supported format, one that is compressed with gzip, xz, bzip2 or zstd,
+        or a package with a disk in it. An OVA, an OVF package (its folder or its C(.ovf) file), a Vagrant box, or a tar or zip archive,
+        compressed or not. What it is, is found out by its content, never by its name.
+      - A disk inside an archive is read in place. Only one that is compressed and cannot be read in order is unpacked, into a temporary
+        file that has no name, beside the result.
     type: path
     required: true
   src_format:
@@ -30,15 +32,28 @@ options:
     type: str
   disk:
     description:
-      - Which disk of a package to read, by its file name or its OVF disk id.
+      - Which disk of a package to read, by its file name, its OVF disk id, or its position in boot order, from V(0).
+      - Needed only when the package (or the O(system) that is chosen) has more than one.
+    type: str
+  system:
+    description:
+      - Which virtual system of a package is meant, by its id, its name, or its position, from V(0).
       - Needed only when the package has more than one.
     type: str
+  configuration:
+    description:
+      - Which deployment configuration of an OVF package is meant, by its id. It decides on processors, memory and attached disks.
+      - When it is not set, the default of the package is taken.
+    type: str
   manifest:
-    description: What to do with the manifest of an OVF package.
+    description:
+      - What to do with the manifest of an OVF package.
+      - The descriptor and the files that are read are compared, in the same pass in which they are read.
+        To compare all files of a package, use M(vmimage.prep.ovf_info).
     type: str
     choices:
-      require: There must be one that covers every file, and all checksums must agree.
-      verify: If there is one, all of its checksums must agree.
+      require: There must be one that lists these files, and their checksums must agree.
+      verify: If there is one, the checksums of those files that it lists must agree.
       ignore: It is not read.
     default: verify
   checksum:
@@ -48,7 +63,8 @@ options:
     type: str
   max_size:
     description:
-      - Largest virtual disk that is accepted.
+      - Largest virtual disk that is accepted. It also bounds how much may come out of a compressed package, which is otherwise
+        250 times its size.
       - A number of bytes, or a number with a unit such as V(20G).
     type: bytes
   snapshot:

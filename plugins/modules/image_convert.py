@@ -10,7 +10,7 @@ module: image_convert
 short_description: Convert a virtual machine image to another format
 version_added: 0.1.0
 description:
-  - Converts a disk image, a compressed disk image, or a disk inside an OVA or OVF package, to another format.
+  - Converts a disk image, a compressed disk image, or a disk inside a package, to another format.
   - Needs no C(qemu-img) on the managed node.
   - The same content and options give the same bytes on every node; identifiers in the image are derived from its content.
   - The module is changed only if O(dest) is missing, is of another format, variant or size, or shows the guest other bytes
@@ -237,7 +237,7 @@ source:
   returned: success
   type: dict
 package:
-  description: The OVF package that O(src) is.
+  description: The package that O(src) is, as M(vmimage.prep.ovf_info) describes it.
   returned: when O(src) is a package
   type: dict
 openstack:
@@ -266,6 +266,13 @@ openstack:
     property_sources:
       description: Where each of the properties comes from.
       type: dict
+    property_confidence:
+      description: How sure each of the properties is, V(high), V(medium) or V(low).
+      type: dict
+    notes:
+      description: What of the package's virtual hardware no property keeps, each with C(code) and C(message).
+      type: list
+      elements: dict
 checks:
   description: What was verified on the way.
   returned: success

@@ -24,7 +24,7 @@ options:
   check:
     description:
       - Walk all structures of the image as C(qemu-img check) does, and count what is allocated.
-      - For an OVF package this verifies the manifest, too.
+      - For an OVF package this verifies the manifest, too, as far as the disk is concerned.
     type: bool
     default: false
   content_checksums:
@@ -260,7 +260,7 @@ image:
       type: dict
       sample: {"allocated": 671088640, "compressed": 0, "data": 671088640, "hole": 1476395008, "stored": 671088640, "upload": 671481856, "zero": 0}
 package:
-  description: The OVF package that O(src) is.
+  description: The package that O(src) is, as M(vmimage.prep.ovf_info) describes it.
   returned: when O(src) is a package
   type: dict
 """

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ovf_extract
-short_description: Extract an OVA or OVF package
+short_description: Extract an OVA, OVF or Vagrant package
 version_added: 0.1.0
 description:
-  - Verifies the manifest of an OVA or OVF package and extracts its files into a folder.
+  - Extracts the files of a package into a folder, and compares them with the manifest while it does so.
   - Only what belongs to the package is extracted (its descriptor, manifest, certificate, and the files that the descriptor names),
     and never to a place outside of O(dest).
   - To get at the disk only, M(vmimage.prep.image_convert) reads it inside the package, without extracting it.
@@ -22,7 +22,10 @@ extends_documentation_fragment:
   - vmimage.prep._attributes.files
 options:
   src:
-    description: Path of the OVA, or of the C(.ovf) file or folder of an OVF package, on the managed node.
+    description:
+      - Path of the package on the managed node.
+      - It may be an OVA, the folder or the C(.ovf) file of an OVF package, a Vagrant box, or a tar or zip archive with any of these or
+        with plain disk images in it. Tar archives may be compressed with gzip, xz, bzip2 or zstd.
     type: path
     required: true
   dest:
@@ -30,11 +33,13 @@ options:
     type: path
     required: true
   manifest:
-    description: What to do with the manifest of the package.
+    description:
+      - What to do with the manifest of the package. When a file disagrees with it, nothing is written.
+      - Files that are there already as they should be, or that are not wanted, are not read for it.
     type: str
     choices:
-      require: There must be one that covers every file, and all checksums must agree.
-      verify: If there is one, all of its checksums must agree.
+      require: There must be one that covers every file of the package, and the checksums of those that are extracted must agree.
+      verify: If there is one, the checksums of those files that are extracted must agree.
       ignore: It is not read.
     default: verify
   include:
@@ -47,6 +52,16 @@ options:
     type: list
     elements: str
     default: []
+  list_files:
+    description: Whether to return the names of all files in the package, too.
+    type: bool
+    default: false
+  max_size:
+    description:
+      - How much may come out of a compressed package.
+      - A number of bytes, or a number with a unit such as V(20G).
+      - When it is not set, no more than 250 times the size of the package is taken.
+    type: bytes
   creates:
     description: If this path exists, nothing is done.
     type: path
@@ -57,10 +72,13 @@ options:
     type: bool
     default: false
 notes:
-  - A small hidden file in O(dest) notes what was extracted. It lets the next run know without reading any image data that nothing
+  - A small hidden file in O(dest) notes what was extracted. It lets the next run know without opening the package that nothing
     is to be done. It may be deleted at any time; then the contents are compared.
+  - Files are extracted as they are stored. What is compressed in the package, or in pieces, stays so;
+    M(vmimage.prep.image_convert) reads it as it is.
   - A file that was removed or altered in O(dest) is restored.
 seealso:
+  - module: vmimage.prep.ovf_info
   - module: vmimage.prep.image_convert
   - module: ansible.builtin.unarchive
 """
@@ -106,13 +124,18 @@ files:
       description: Why the file was written. Not set if it was there as it should be.
       type: str
       sample: does not exist
+contained_files:
+  description: The names of all files in the package, also of those that do not belong to it or are not wanted.
+  returned: if O(list_files) is true
+  type: list
+  elements: str
 manifest_verified:
-  description: The files that the manifest was compared with. Empty if there is no manifest or it is ignored.
+  description: The files that were compared with the manifest when they were extracted. Empty if there is no manifest or it is ignored.
   returned: success, but not if O(creates) exists
   type: list
   elements: str
 package:
-  description: The package. Its writer, its systems with their disks, networks and firmware, and what is wrong with it.
+  description: The package, as M(vmimage.prep.ovf_info) describes it.
   returned: success, but not if O(creates) exists
   type: dict
 msg:
@@ -135,6 +158,8 @@ def main() -> None:
             "manifest": {"type": "str", "choices": ["require", "verify", "ignore"], "default": "verify"},
             "include": {"type": "list", "elements": "str", "default": []},
             "exclude": {"type": "list", "elements": "str", "default": []},
+            "list_files": {"type": "bool", "default": False},
+            "max_size": {"type": "bytes"},
             "creates": {"type": "path"},
             "force": {"type": "bool", "default": False},
         },

@@ -28,7 +28,7 @@ def package_info(module: AnsibleModule) -> Result:
     """ovf_info."""
     params = module.params
     with open_package(params["src"], configuration=params["configuration"], max_size=params["max_size"]) as package:
-        if params["look_at_disks"]:
+        if params["inspect_disks"]:
             look_at_disks(package)
         package.verify_manifest(params["manifest"])
         facts = describe_package(package)
