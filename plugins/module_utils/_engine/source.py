@@ -99,7 +99,7 @@ def open_source(request: Request, *, progress: Progress = silent) -> Source:
             from .packages.images import open_disk
 
             package.expect_manifest(request.manifest)
-            system = package.system(position_or_name(request.system))
+            system = package.system(request.system)
             disk = choose_disk(package, request.disk, system)
             unwrapper.layers += [{"format": layer} for layer in package.layers]
             unwrapper.layers.append({"format": package.kind, "member": disk.file})
@@ -162,20 +162,16 @@ def source_identity(path: str) -> dict[str, t.Any] | None:
     :raises ImageError: a folder without a sound OVF package
     """
     if os.path.isdir(path) or path.lower().endswith(".ovf"):
+        from .packages.container import Folder
         from .packages.opening import open_package
 
-        folder = path if os.path.isdir(path) else os.path.dirname(path)
         with open_package(path) as package:
-            return {name: file_identity(os.path.join(folder, name)) for name in package.contents()}
+            if isinstance(package.container, Folder):
+                return {name: file_identity(os.path.join(package.container.path, name)) for name in package.contents()}
     found = file_identity(path)
     if found is None:
         raise AccessError("no such file or folder", path=path)
     return None if stat.S_ISBLK(os.stat(path).st_mode) else dict(found)
-
-
-def position_or_name(text: str | None) -> str | int | None:
-    """What an option means that takes an id, a name or a position from 0: a number is a position."""
-    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 6 else text
 
 
 def choose_disk(package: Package, wanted: str | None, system: System | None = None) -> PackageDisk:
@@ -190,9 +186,10 @@ def choose_disk(package: Package, wanted: str | None, system: System | None = No
     names = ", ".join(f"{printable(disk.file or 'an empty disk')} ({printable(disk.disk_id)})" for disk in disks) or "none"
     if wanted is not None:
         found = [disk for disk in disks if wanted in (disk.file, disk.href, disk.disk_id)]
-        position = position_or_name(wanted)
-        if not found and isinstance(position, int):
-            found = disks[position : position + 1]
+        if not found:
+            from .packages.model import at_position
+
+            found = at_position(disks, wanted)
         if len(found) != 1:
             raise InvalidImage(f"the package has {'no' if not found else 'more than one'} disk {printable(wanted)!r}; it has: {names}", path=package.path)
         return found[0]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 
 from .errors import SpaceError, UnsupportedImage, from_os_error
 from .formats.base import Reader
@@ -17,11 +16,10 @@ from .formats.detect import Detection, detect, require_disk
 from .formats.probes.match import COMPRESSION
 from .formats.registry import open_reader
 from .limits import MAX_VIRTUAL_SIZE
-from .packages.opening import COMPRESSIONS
 from .progress import Progress, silent
 from .storage.base import Storage
 from .storage.spool import spool
-from .storage.stream import StreamStorage, open_stream
+from .storage.stream import COMPRESSIONS, StreamStorage, open_stream
 
 IN_ORDER = ("raw", "iso", "udf")
 """formats whose content lies in guest order: read from a compressed stream as it comes, without unpacking"""
@@ -51,7 +49,7 @@ class Unwrapper:
         self.opened = opened
         self.layers: list[dict[str, str]] = []
         """what was peeled off on the way, outermost first: format, and the member's name in a package"""
-        self._spool_folder = spool_folder or tempfile.gettempdir()
+        self._spool_folder = spool_folder
         self._max_size = max_size
         self._unpack = unpack
         self._progress = progress
@@ -83,7 +81,9 @@ class Unwrapper:
         """
         if not storage.sequential or not self._unpack:
             return storage
-        folder = self._spool_folder
+        import tempfile
+
+        folder = self._spool_folder or tempfile.gettempdir()
         try:
             room = os.statvfs(folder)
             free = room.f_bavail * room.f_frsize

@@ -14,6 +14,8 @@ from ..errors import AmbiguousImage, CorruptImage, InvalidImage, printable
 from .ovf.guest import GuestSystem
 from .ovf.hardware import Drive, Hardware
 
+_Entry = t.TypeVar("_Entry")
+
 
 class PackageWarning(t.NamedTuple):
     """Something that is wrong with a package, but does not stop one from using it."""
@@ -161,8 +163,13 @@ class Envelope:
         return file.href if file is not None else None
 
 
-def choose_system(systems: list[System], wanted: str | int | None, path: str) -> System:
-    """The system that is meant: by id, by name, by its position from 0; None for the only one.
+def at_position(there: list[_Entry], wanted: str) -> list[_Entry]:
+    """The entry at a position from 0, that a user gave as text; empty when it is none, or there is none."""
+    return there[int(wanted) : int(wanted) + 1] if wanted.isascii() and wanted.isdigit() and len(wanted) < 6 else []
+
+
+def choose_system(systems: list[System], wanted: str | None, path: str) -> System:
+    """The system that is meant: by id, else by name, else by its position from 0; None for the only one.
 
     :raises AmbiguousImage: there are several, and none was named or several have the name
     :raises InvalidImage: there is none, or none of that name
@@ -172,10 +179,9 @@ def choose_system(systems: list[System], wanted: str | int | None, path: str) ->
         if len(systems) > 1:
             raise AmbiguousImage(f"the package has {len(systems)} systems: {there}", path=path, hint="Name one of them")
         found = systems
-    elif isinstance(wanted, int):
-        found = systems[wanted : wanted + 1] if wanted >= 0 else []
     else:
-        found = [system for system in systems if system.id == wanted] or [system for system in systems if system.name == wanted]
+        by_id = [system for system in systems if system.id == wanted]
+        found = by_id or [system for system in systems if system.name == wanted] or at_position(systems, wanted)
     if len(found) > 1:
         raise AmbiguousImage(f"the package has {len(found)} systems called {printable(str(wanted))!r}", path=path, hint="Give the position instead")
     if not found:

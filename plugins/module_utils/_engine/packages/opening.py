@@ -18,12 +18,11 @@ from ..formats.detect import Detection, detect
 from ..formats.probes.match import COMPRESSION, DISK, OPTICAL
 from ..storage.base import Storage
 from ..storage.file import FileStorage
-from ..storage.stream import open_stream
+from ..storage.stream import COMPRESSIONS, open_stream
 from .container import TAR, Archive, Container, Folder, ignored
 from .ovf.envelope import parse_envelope
 from .package import ARCHIVE, OVA, OVF, VAGRANT, Package, with_suffix
 
-COMPRESSIONS = ("gzip", "xz", "bzip2", "zstd")
 _ARCHIVES = ("ova", "vagrant", "tar", "zip")
 _MAX_DEPTH = 3
 """packages inside of archives inside of archives"""

@@ -95,7 +95,7 @@ class Package:
         if self.outer is not None:
             self.outer.close()
 
-    def system(self, wanted: str | int | None = None) -> System:
+    def system(self, wanted: str | None = None) -> System:
         """A system by id, name or position; the only one when None.
 
         :raises AmbiguousImage: there are several
@@ -125,7 +125,7 @@ class Package:
         """
         return self.open_name(resolve(self.container, self._folder, href)[0])
 
-    def disks(self, system: System | str | int | None = None) -> list[PackageDisk]:
+    def disks(self, system: System | str | None = None) -> list[PackageDisk]:
         """The disks of a system in boot order, each once. Those that cannot be opened say why when they are.
 
         :param system: the system, or which; the only one when None

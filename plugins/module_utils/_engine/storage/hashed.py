@@ -19,8 +19,12 @@ _PIECE = 4 * MIB
 """bytes read at a time of what nobody else has read"""
 _AHEAD = 16 * MIB
 """What is read this far before its turn waits in memory; reading threads overtake each other."""
-_SMALL = 64 * 1024
-"""A read that is far ahead and small looks something up (a table, a footer): the bytes before it will be read later."""
+_WAITING = 4 * MIB
+"""When so much waits, what is between is a hole, or something that the reader does not need."""
+_GAP = 4096
+"""So little between two reads is the header of a compressed block, or padding: nobody will ask for it."""
+_FAR = 64 * MIB
+"""When so much was read farther ahead, the reader goes on there. Less is tables and footers, and it will come back."""
 
 
 class HashedStorage(Storage):
@@ -42,6 +46,8 @@ class HashedStorage(Storage):
         """bytes from the beginning that are hashed"""
         self._waiting: dict[int, bytes] = {}
         self._waiting_bytes = 0
+        self._far_bytes = 0
+        """read too far ahead to wait, since what is hashed last grew"""
         self.read_again = 0
         """bytes that were read for the digests only"""
 
@@ -93,18 +99,21 @@ class HashedStorage(Storage):
 
         :param lasting: nobody will write to ``data``, so that it can wait as it is
         """
-        if offset <= self._done:
+        if offset - self._done <= _GAP:
+            self._fill(offset)
             self._hash(offset, data)
-        elif offset - self._done <= _AHEAD or len(data) >= _SMALL:
-            if self._waiting_bytes + len(data) > _AHEAD or offset - self._done > _AHEAD:
-                # The reader leaves something out: a hole, or what it does not need.
+        elif offset - self._done > _AHEAD:
+            self._far_bytes += len(data)
+            if self._far_bytes > _FAR:
                 self._fill(offset)
                 self._hash(offset, data)
-            else:
-                kept = self._waiting.get(offset, b"")
-                if len(kept) < len(data):
-                    self._waiting[offset] = data if lasting else bytes(data)
-                    self._waiting_bytes += len(data) - len(kept)
+        elif len(data) > _GAP:
+            kept = self._waiting.get(offset, b"")
+            if len(kept) < len(data):
+                self._waiting[offset] = data if lasting else bytes(data)
+                self._waiting_bytes += len(data) - len(kept)
+            if self._waiting_bytes > _WAITING:
+                self._fill(min(self._waiting))
         self._take_waiting()
 
     def _hash(self, offset: int, data: t.Any) -> None:
@@ -114,12 +123,15 @@ class HashedStorage(Storage):
             for found in self._hashes.values():
                 found.update(new)
             self._done += len(new)
+            self._far_bytes = 0
 
     def _take_waiting(self) -> None:
         while self._waiting:
             offset = min(self._waiting)
-            if offset > self._done:
+            if offset - self._done > _GAP:
                 return
+            if offset > self._done:
+                self._read(offset)
             data = self._waiting.pop(offset)
             self._waiting_bytes -= len(data)
             self._hash(offset, data)
@@ -128,12 +140,15 @@ class HashedStorage(Storage):
         """Hash up to ``end``, reading what does not wait."""
         self._take_waiting()
         while self._done < end:
-            stop = min([end, self._done + _PIECE, *self._waiting])
-            data = self._parent.read_at(self._done, stop - self._done)
+            self._read(min([end, self._done + _PIECE, *self._waiting]))
+            self._take_waiting()
+
+    def _read(self, end: int) -> None:
+        while self._done < end:
+            data = self._parent.read_at(self._done, end - self._done)
             if not data:
                 raise CorruptImage(
                     "a file that the manifest lists could not be read whole: it is being cut while it is read", path=self.name, offset=self._done
                 )
             self.read_again += len(data)
             self._hash(self._done, data)
-            self._take_waiting()

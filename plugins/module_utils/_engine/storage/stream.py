@@ -18,6 +18,8 @@ from ..progress import Progress, silent
 from .base import Storage
 from .decoder import Decoder, State
 
+COMPRESSIONS = ("gzip", "xz", "bzip2", "zstd")
+"""what a file can be compressed with as a whole"""
 _PIECE = 1 * MIB
 """Decoded at once. The first piece is kept: what a format begins with costs one small decode."""
 _KEPT = 4

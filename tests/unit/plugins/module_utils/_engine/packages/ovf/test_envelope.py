@@ -183,11 +183,11 @@ def test_systems_of_nested_collections_are_found_and_chosen():
     inner = collection("inner", system(identity="web"), system(identity="db"))
     found = read(collection("outer", system(identity="lb", sections="<Name>Load balancer</Name>"), inner))
     assert [(machine.id, machine.collection) for machine in found.systems] == [("lb", ["outer"]), ("web", ["outer", "inner"]), ("db", ["outer", "inner"])]
-    for wanted in ("lb", "Load balancer", 0):
+    for wanted in ("lb", "Load balancer", "0"):
         assert choose_system(found.systems, wanted, "p").id == "lb"
     with pytest.raises(AmbiguousImage, match="3 systems: lb, web, db"):
         choose_system(found.systems, None, "p")
-    for wanted in ("none", 3, -1):
+    for wanted in ("none", "3", "-1"):
         with pytest.raises(InvalidImage, match=f"no virtual system '{wanted}'; it has: lb, web, db"):
             choose_system(found.systems, wanted, "p")
     with pytest.raises(InvalidImage, match="no virtual system; it has: none"):
