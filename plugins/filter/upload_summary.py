@@ -10,11 +10,12 @@ short_description: Tell a person what was prepared and how to upload it
 version_added: 0.1.0
 author: vmimage.prep contributors (@vmimage)
 description:
-  - Makes the result of the role P(vmimage.prep.prepare_image#role) into lines for a person to read. They say what came in, what was
-    done, what came out, which checks passed, and which command uploads the image.
+  - Makes the result of the role P(vmimage.prep.prepare_image#role), or one of the disks in that of P(vmimage.prep.import_ovf#role), into
+    lines for a person to read. They say what came in, what was done, what came out, which checks passed, and which command uploads
+    the image.
 options:
   _input:
-    description: The fact C(prepare_image_result).
+    description: The fact C(prepare_image_result), or one of the disks in C(import_ovf_result).
     type: dict
     required: true
 """
@@ -23,6 +24,13 @@ EXAMPLES = r"""
 - name: Show what was prepared
   ansible.builtin.debug:
     msg: "{{ prepare_image_result | vmimage.prep.upload_summary }}"
+
+- name: Show what the disks of a package became
+  ansible.builtin.debug:
+    msg: "{{ item | vmimage.prep.upload_summary }}"
+  loop: "{{ import_ovf_result.systems | map(attribute='disks') | flatten }}"
+  loop_control:
+    label: "{{ item.name }}"
 """
 
 RETURN = r"""

@@ -283,7 +283,7 @@ def structures(image: Image) -> list[tuple[int, int]]:
     recorder = _Recorder(storage)
     try:
         if image.family == "package":
-            return [(member.offset - tar.BLOCK, tar.BLOCK + min(member.size, 4 * KIB)) for member in tar.read_index(storage)]
+            return [(member.offset - tar.BLOCK, tar.BLOCK + min(member.size, 4 * KIB)) for member in tar.members(storage)]
         if image.family == "stream":
             return [(0, 64), (max(0, storage.size - 64), min(64, storage.size)), (storage.size // 2, 64)]
         if image.descriptor:

@@ -18,7 +18,6 @@ from .errors import AccessError, InvalidImage, SpaceError, UnsafeReference, from
 from .formats.base import Target
 from .formats.raw import RawReader, RawWriter
 from .progress import Progress, silent
-from .storage.base import Storage
 from .storage.file import FileStorage
 from .storage.sink import Sink
 from .transfer.compare import compare
@@ -83,12 +82,11 @@ def plan(
     planned = []
     for name in filter(is_wanted, names):
         path = _place(folder, name)
-        storage = package.open_name(name)
-        try:
-            reason = "force is set" if force else _reason(path, storage, (known or {}).get(path))
-            planned.append(PlannedFile(name, path, storage.size, reason))
-        finally:
-            storage.close()
+        storage = package.container.open(name)  # not open_name(): what is not read is not compared with the manifest
+        size = storage.size
+        storage.close()
+        reason = "force is set" if force else _reason(path, package, name, size, (known or {}).get(path))
+        planned.append(PlannedFile(name, path, size, reason))
     return planned
 
 
@@ -177,21 +175,22 @@ def _place(folder: str, name: str) -> str:
     return path
 
 
-def _reason(path: str, wanted: Storage, known: t.Any) -> str | None:
+def _reason(path: str, package: Package, name: str, size: int, known: t.Any) -> str | None:
     if not os.path.lexists(path):
         return "does not exist"
     if not os.path.isfile(path) or os.path.islink(path):
         raise AccessError("exists and is not a regular file", path=path)
     if known is not None and known == file_identity(path):
         return None
-    found = FileStorage(path)
-    try:
-        if found.size != wanted.size:
-            return f"has {found.size} bytes instead of {wanted.size}"
+    with contextlib.ExitStack() as opened:
+        found = FileStorage(path)
+        opened.callback(found.close)
+        if found.size != size:
+            return f"has {found.size} bytes instead of {size}"
+        wanted = package.open_name(name)
+        opened.callback(wanted.close)
         difference = compare(RawReader(wanted), RawReader(found))
         return None if difference is None else f"differs at byte {difference.offset:#x}"
-    finally:
-        found.close()
 
 
 def _umask() -> int:

@@ -161,7 +161,7 @@ def source_identity(path: str) -> dict[str, t.Any] | None:
     :raises AccessError: there is nothing at ``path``
     :raises ImageError: a folder without a sound OVF package
     """
-    if os.path.isdir(path) or path.lower().endswith(".ovf"):
+    if os.path.isdir(path) or path.lower().endswith((".ovf", ".xml")):
         from .packages.container import Folder
         from .packages.opening import open_package
 

@@ -123,10 +123,15 @@ class Archive(Container):
         self._members: dict[str, list[Member]] = {}
         self._kept: dict[Member, tuple[bytes, bytes]] = {}
         self._room = _MAX_KEPT
+        self.compressed = storage.sequential
         self.unsafe: list[str] = []
         """names that lead out of the archive, which are not members of the package"""
+        self.not_ustar: list[str] = []
+        """names of tar members that are stored with extensions of pax or GNU tar"""
         for member in _members(storage, self.kind):
             name = inside(member.name.rstrip("/"))
+            if not member.standard:
+                self.not_ustar.append(member.name)
             if name is None:
                 self.unsafe.append(member.name)
             elif name != "." and member.kind != FOLDER:
@@ -179,7 +184,7 @@ def _members(storage: Storage, kind: str) -> t.Iterator[Member]:
     if kind == ZIP:
         from . import zip as archive
     else:
-        from . import tar as archive  # type: ignore[no-redef]
+        from . import tar as archive
     return archive.members(storage)
 
 

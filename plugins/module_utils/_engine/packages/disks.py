@@ -14,6 +14,7 @@ from .model import Disk, Envelope, File, System
 from .ovf.hardware import Controller, Drive, ovirt_interface
 from .pieces import Located
 
+
 @dataclasses.dataclass
 class PackageDisk:
     """A disk of a system, with all that the descriptor knows of it. Its own header knows better (size, format)."""

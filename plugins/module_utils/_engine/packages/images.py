@@ -25,7 +25,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 
 # Parts of the URIs that programs write for a format (a URI is a name; nothing is fetched), and what they mean.
-_URIS = (
+FORMAT_URIS = (
     ("vmdk", ("vmdk",)),
     ("qcow", ("qcow2", "qcow")),
     ("wiki/Byte", ("raw",)),
@@ -68,11 +68,12 @@ def mismatches(disk: PackageDisk, writer: str | None, descriptor: str) -> t.Iter
     """What a descriptor says of a disk that the image itself knows better; the image counts."""
     where = f"{descriptor}: Disk {printable(disk.disk_id)}"
     size, capacity = disk.virtual_size, disk.capacity
-    rounded = size is not None and -(-size // GIB) * GIB  # oVirt writes whole GiB
-    if None not in (size, capacity) and size != capacity and not (writer == "oVirt" and capacity == rounded):
+    rounded = size is not None and -(-size // GIB) * GIB  # oVirt writes whole GiB; those who make Vagrant boxes round up or down, or count in GB
+    rounds = (writer == "oVirt" and capacity == rounded) or (writer is not None and writer.startswith("Vagrant"))
+    if None not in (size, capacity) and size != capacity and not rounds:
         yield PackageWarning("capacity_mismatch", f"the capacity is {capacity} bytes, but the image has a virtual size of {size}", where)
     # oVirt writes VMDK's URI for raw disks, too.
-    said = next((form for part, form in _URIS if part in disk.format), None)
+    said = next((form for part, form in FORMAT_URIS if part in disk.format), None)
     if said is not None and disk.image_format not in said and disk.located is not None and writer != "oVirt":
         yield PackageWarning("format_mismatch", f"the format is {printable(disk.format)!r}, but the image is {disk.image_format}", where)
 
@@ -112,7 +113,7 @@ class PackageFiles(Files):
 
         :raises ImageError: it is not in the package, or not allowed
         """
-        storage = self._opener.in_any_order(self._package.open_file(name))
+        storage = self._opener.in_any_order(self._to_be_closed(self._package.open_file(name)))
         self.opened.append(storage)
         return storage
 
@@ -139,18 +140,22 @@ class PackageFiles(Files):
         """
         for located in self._package.located:
             for name in located.names:
-                storage = self._opener.in_any_order(self._package.open_name(name))
+                storage = self._opener.in_any_order(self._to_be_closed(self._package.open_name(name)))
                 if wanted(storage):
                     reader, _found = self._opener.image(storage, declared=form)
                     self.opened.append(storage)
                     return reader
         raise CorruptImage(f"no file of the package is {what}", path=self._package.path)
 
+    def _to_be_closed(self, storage: Storage) -> Storage:
+        self._opener.opened.callback(storage.close)
+        return storage
+
     def _named(self, names: t.Sequence[str], form: str | None) -> Reader:
         refused: ImageError | None = None
         for name in names:
             try:
-                storage = self._package.open_file(name)
+                storage = self._to_be_closed(self._package.open_file(name))
             except ImageError as error:
                 refused = refused or error
                 continue

@@ -6,7 +6,7 @@
 """Manifests: the digests that a package's files must have.
 
 Source: DMTF DSP0243, "Integrity": ``SHA256(disk1.vmdk)= 0f3a…``. Programs also write spaces around the brackets,
-CRLF, empty lines, and different algorithms in one file.
+CRLF, empty lines, and different algorithms in one file; people write what sha256sum says (``0f3a…  disk1.vmdk``).
 """
 
 from __future__ import annotations
@@ -19,9 +19,14 @@ import typing as t
 from ..errors import IntegrityFailure, printable
 from ..progress import Progress, silent
 from ..storage.base import Storage
-from ..storage.hashed import HashedStorage
+from ..storage.hashed import HashedStorage, Room
 
 _LINE = re.compile(r"(SHA(?:2?-)?(?:1|224|256|384|512))\s*\((.+)\)\s*=\s*([0-9a-f]+)", re.IGNORECASE | re.ASCII)
+_STRICT = re.compile(r"SHA(?:1|256|384|512)\(\S(?:.*\S)?\)= [0-9a-fA-F]+", re.ASCII)
+"""a line as the standard has it; importers refuse others"""
+_SUM = re.compile(r"([0-9a-f]{40,128}) [ *](.+)", re.IGNORECASE | re.ASCII)
+"""as sha1sum and its kind write it; the length tells the algorithm"""
+_SUMS = {40: "sha1", 56: "sha224", 64: "sha256", 96: "sha384", 128: "sha512"}
 
 
 class Entry(t.NamedTuple):
@@ -41,6 +46,8 @@ class Manifest:
 
     file: str
     entries: list[Entry]
+    nonstandard: list[int] = dataclasses.field(default_factory=list)
+    """numbers of the lines that say what is meant, but not as the standard has it"""
 
     @property
     def algorithms(self) -> list[str]:
@@ -67,19 +74,36 @@ def parse_manifest(data: bytes, name: str) -> Manifest:
     :raises IntegrityFailure: a line that is no digest: what it was to protect cannot be verified
     """
     text = data.decode("utf-8-sig", "surrogateescape")
-    entries = []
+    found = Manifest(name, [])
     for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1):
-        line = line.strip(" \t\0")
+        written, line = line, line.strip(" \t\0")
         if not line:
             continue
-        match = _LINE.fullmatch(line)
-        if match is None:
+        entry = parse_line(line) or _sum_line(line)
+        if entry is None:
             raise _bad_line(number, "is no SHA digest of a file", name)
-        algorithm = match[1].lower().replace("sha2-", "sha").replace("-", "")  # OpenSSL 3 writes SHA2-256
-        if len(match[3]) != hashlib.new(algorithm).digest_size * 2:
-            raise _bad_line(number, f"has {len(match[3])} digits, which is not the length of a {match[1]} digest", name)
-        entries.append(Entry(match[2].strip(), algorithm, match[3].lower()))
-    return Manifest(name, entries)
+        if len(entry.digest) != hashlib.new(entry.algorithm).digest_size * 2:
+            raise _bad_line(number, f"has {len(entry.digest)} digits, which is not the length of a {entry.algorithm.upper()} digest", name)
+        found.entries.append(entry)
+        if not _STRICT.fullmatch(written):
+            found.nonstandard.append(number)
+    return found
+
+
+def parse_line(line: str) -> Entry | None:
+    """``SHA256(name)= hexadecimal``, with or without spaces; None when it is something else. The length is not looked at."""
+    match = _LINE.fullmatch(line)
+    if match is None:
+        return None
+    algorithm = match[1].lower().replace("sha2-", "sha").replace("-", "")  # OpenSSL 3 writes SHA2-256
+    return Entry(match[2].strip(), algorithm, match[3].lower())
+
+
+def _sum_line(line: str) -> Entry | None:
+    match = _SUM.fullmatch(line)
+    if match is None or len(match[1]) not in _SUMS:
+        return None
+    return Entry(match[2], _SUMS[len(match[1])], match[1].lower())
 
 
 def _bad_line(number: int, what: str, name: str) -> IntegrityFailure:
@@ -95,6 +119,7 @@ class Check:
     def __init__(self, expected: t.Mapping[str, list[Entry]]) -> None:
         self.expected = expected
         self._watched: dict[str, HashedStorage] = {}
+        self._room = Room()
         self._agreed: dict[str, None] = {}
 
     def has(self, name: str) -> bool:
@@ -108,7 +133,7 @@ class Check:
         if not self.has(name) or name in self._agreed:
             return open_file()
         if name not in self._watched:
-            self._watched[name] = HashedStorage(open_file(), {entry.algorithm for entry in self.expected[name]})
+            self._watched[name] = HashedStorage(open_file(), {entry.algorithm for entry in self.expected[name]}, self._room)
         watched = self._watched[name]
         return watched.window(0, watched.size, watched.name)
 

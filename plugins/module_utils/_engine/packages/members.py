@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import typing as t
 
-from ..storage.base import Storage
+from ..errors import UnsupportedImage, printable
+from ..storage.base import Storage, Window
+from ..storage.decoder import MAGIC
+from ..storage.inflated import CheckedStream
+from ..storage.sparse import SparseMap, SparseStorage
 
 DATA = "data"
 FOLDER = "folder"
@@ -18,9 +22,6 @@ SYMBOLIC_LINK = "symbolic link"
 DEVICE = "device"
 FIFO = "FIFO"
 OTHER = "vendor's extension"
-
-Run = tuple[int, int]
-"""offset in the file, length: bytes"""
 
 
 class Member(t.NamedTuple):
@@ -36,12 +37,14 @@ class Member(t.NamedTuple):
     """only DATA members have bytes that may be used"""
     stored: int
     """bytes in the archive; as many as ``size`` when they are stored as they are"""
-    sparse: tuple[Run, ...] | None = None
+    sparse: SparseMap | None = None
     """the runs of a sparse file that are stored, one behind the other; None when all bytes are"""
     codec: str | None = None
     """how the stored bytes are compressed, as storage/decoder.py calls it; None: not at all"""
     crc32: int | None = None
     """of the content, where the archive has it"""
+    standard: bool = True
+    """stored as the format's standard has it: of tar, as ustar alone"""
 
 
 def open_member(storage: Storage, member: Member, name: str) -> Storage:
@@ -51,4 +54,12 @@ def open_member(storage: Storage, member: Member, name: str) -> Storage:
     :param name: for messages
     :raises ImageError: it is stored in a way that is not read
     """
-    return storage.window(member.offset, member.stored, name)
+    if storage.sequential:  # to ask for its size, as window() does, would decode all of it
+        stored: Storage = Window(storage, member.offset, member.stored, name)
+    else:
+        stored = storage.window(member.offset, member.stored, name)
+    if member.codec is not None:
+        if member.codec not in MAGIC:
+            raise UnsupportedImage(f"archive member {printable(member.name)!r} is stored with {member.codec}, which is not read", path=name)
+        return CheckedStream(stored, member.codec, member.size, member.crc32)
+    return stored if member.sparse is None else SparseStorage(stored, member.sparse, member.size, name)

@@ -13,7 +13,7 @@ import os
 import posixpath
 import typing as t
 
-from ..errors import AmbiguousImage, ImageError, InvalidImage, LimitExceeded, UnsupportedImage, printable
+from ..errors import AmbiguousImage, ImageError, InvalidImage, LimitExceeded, printable
 from ..formats.detect import Detection, detect
 from ..formats.probes.match import COMPRESSION, DISK, OPTICAL
 from ..storage.base import Storage
@@ -100,20 +100,28 @@ def _in_container(path: str, container: Container, configuration: str | None, la
     if descriptors:
         kind = OVA if isinstance(container, Archive) and container.kind == TAR else OVF
         return Package(path, kind, container, descriptors[0], functools.partial(parse_envelope, configuration=configuration), layers)
-    if configuration is not None:
-        raise InvalidImage("deployment configurations are in OVF packages only, and this is none", path=path)
     box = [name for name in container.names() if posixpath.basename(name) == _METADATA and not ignored(name)]
     if len(box) == 1:
+        _refuse_configuration(path, configuration)
         from .vagrant import parse_box
 
         sizes = {name: size for name, size in _sizes(container)}
         return Package(path, VAGRANT, container, box[0], functools.partial(parse_box, files=sizes), layers)
     if not isinstance(container, Archive):
         raise InvalidImage("is no package: there is no .ovf file in it", path=container.path)
-    return _nested(path, container, layers, max_size) or _plain(path, container, layers)
+    package = _nested(path, container, configuration, layers, max_size)
+    if package is None:
+        _refuse_configuration(path, configuration)
+        package = _plain(path, container, layers)
+    return package
 
 
-def _nested(path: str, outer: Archive, layers: t.Sequence[str], max_size: int | None) -> Package | None:
+def _refuse_configuration(path: str, configuration: str | None) -> None:
+    if configuration is not None:
+        raise InvalidImage("deployment configurations are in OVF packages only, and this is none", path=path)
+
+
+def _nested(path: str, outer: Archive, configuration: str | None, layers: t.Sequence[str], max_size: int | None) -> Package | None:
     """The package that is the only archive in an archive (an OVA in a zip file); None when there is none."""
     found = []
     files = _sizes(outer)
@@ -129,7 +137,7 @@ def _nested(path: str, outer: Archive, layers: t.Sequence[str], max_size: int | 
     if len(layers) >= _MAX_DEPTH:
         raise LimitExceeded(f"more than {_MAX_DEPTH} archives inside of each other", path=path)
     name, storage, inner = found[0]
-    package = package_in(path, storage, inner, max_size=max_size, layers=[*layers, outer.kind])
+    package = package_in(path, storage, inner, configuration=configuration, max_size=max_size, layers=[*layers, outer.kind])
     if package is not None:
         package.outer = outer
     return package

@@ -177,8 +177,11 @@ class Package:
         if self._expected is None:
             return None
         self.open_name(self.descriptor)
+        for located in self.located:
+            if any(name in self._used for name in located.names):
+                self._watch_whole(located)
         if self._policy == REQUIRE:
-            self._require_listed(self._used)
+            self._require_listed(name for name in self._used if name not in (self.manifest_file, self.certificate_file))
         return self._finish(self._expected, progress)
 
     def verify_manifest(self, policy: str = VERIFY, *, progress: Progress = silent) -> Verified | None:
@@ -195,8 +198,7 @@ class Package:
             return None
         self.require_complete_manifest()
         for located in self.located:
-            if len(located.names) > 1 and self._check.has(located.whole_name(self._folder)):
-                self._check.watch(located.whole_name(self._folder), lambda located=located: open_located(located, self._folder, self.open_name))  # type: ignore[misc]
+            self._watch_whole(located)
         for name in self._check.expected:
             if self.container.has(name):
                 self.open_name(name)
@@ -275,6 +277,12 @@ class Package:
         needed = [self.descriptor, *(name for located in self.located for name in located.names)]
         result.unlisted = [name for name in dict.fromkeys(needed) if name not in files and name not in covered]
         return files
+
+    def _watch_whole(self, located: Located) -> None:
+        """Have a file in pieces that the manifest lists as a whole compared as one."""
+        whole = located.whole_name(self._folder)
+        if len(located.names) > 1 and self._check.has(whole):
+            self._check.watch(whole, lambda: open_located(located, self._folder, self.open_name))
 
     def _covered(self, listed: t.Container[str]) -> set[str]:
         """The pieces of files that are listed as a whole."""

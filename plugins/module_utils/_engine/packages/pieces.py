@@ -81,7 +81,7 @@ def open_located(located: Located, folder: str, open_name: t.Callable[[str], Sto
     try:
         for name in located.names:
             parts.append(open_name(name))
-        return JoinedStorage(parts, f"{posixpath.dirname(parts[0].name)}/{printable(posixpath.basename(located.file.href))}".lstrip("/"))
+        return JoinedStorage(parts, parts[0].name.rpartition(".")[0])
     except BaseException:
         for part in parts:
             part.close()
@@ -101,11 +101,20 @@ def _pieces(container: Container, folder: str, file: File) -> Located | None:
             names.append(stem + numbering.format(len(names)))
             if len(names) > MAX_PIECES:
                 raise LimitExceeded(f"file {printable(file.href)!r} is cut into more than {MAX_PIECES} pieces", path=container.path)
+        _require_no_gap(container, stem, names)
         if len(names) > 1 and file.chunk_size is None and all(_is_disk(container, name) for name in names):
             return Located(file, (names[-1],), exact, snapshots=tuple(names[:-1]))
         _require_complete(container, file, names)
         return Located(file, tuple(names), exact)
     return None
+
+
+def _require_no_gap(container: Container, stem: str, names: list[str]) -> None:
+    """:raises CorruptImage: there are pieces behind one that is missing"""
+    for name in container.names():
+        number = name[len(stem) + 1 :] if name.startswith(f"{stem}.") else ""
+        if name not in names and number.isascii() and number.isdigit() and len(number) <= 9 and int(number) >= len(names):
+            raise CorruptImage(f"piece {len(names)} of {printable(stem)!r} is missing, but {printable(name)!r} is there", path=container.path)
 
 
 def _is_disk(container: Container, name: str) -> bool:

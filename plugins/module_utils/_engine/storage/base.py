@@ -110,6 +110,9 @@ class Window(Storage):
         self._parent.read_into(self._offset + offset, buffer, what)
 
     def data_ranges(self, start: int = 0, end: int | None = None) -> t.Iterator[tuple[int, int]]:
+        if self.sequential:  # a compressed stream knows of no holes, and to name its end it would decode all of it
+            yield from super().data_ranges(start, end)
+            return
         end = self.size if end is None else min(end, self.size)
         for offset, length in self._parent.data_ranges(self._offset + start, self._offset + end):
             yield offset - self._offset, length

@@ -23,8 +23,8 @@ from ..zstd.frame import ZstdError, ZstdLimit, ZstdUnsupported
 from ..zstd.provider import Decompressor
 from .base import Storage
 
-MAGIC = {"gzip": b"\x1f\x8b", "xz": b"\xfd7zXZ\0", "bzip2": b"BZh", "zstd": b""}
-"""What each stream of a file begins with (zstd has frames of several kinds: its decoder tells)."""
+MAGIC = {"gzip": b"\x1f\x8b", "xz": b"\xfd7zXZ\0", "bzip2": b"BZh", "zstd": b"", "deflate": b""}
+"""What each stream of a file begins with (zstd has frames of several kinds: its decoder tells; a deflate stream has nothing, and is alone)."""
 
 _FIRST_INPUT, _MOST_INPUT = 16 * KIB, 256 * KIB
 """Bytes fed at once: few in the beginning, as what lies behind a short stream is read again for the next one."""
@@ -112,7 +112,7 @@ class Decoder:
             raise self._corrupt("the padding behind the xz data is no multiple of four bytes")
         if self.offset and not following:
             return False
-        if not following.startswith(magic) or (self._codec == "gzip" and padding):
+        if (self.offset and self._codec == "deflate") or not following.startswith(magic) or (self._codec == "gzip" and padding):
             where = "something else follows the end of the" if self.offset else "the file does not begin with"
             raise self._corrupt(f"{where} {self._codec} data")
         if self._codec == "gzip":
@@ -195,6 +195,8 @@ def _factory(codec: str) -> tuple[t.Callable[[], t.Any], tuple[type[Exception], 
     """What makes the decoder of one stream, and the exceptions it raises for bad data."""
     if codec == "gzip":
         return Gunzip, (deflate.fastest().error,)
+    if codec == "deflate":
+        return lambda: Gunzip(deflate.fastest().decompressobj(-15)), (deflate.fastest().error,)
     if codec == "bzip2":
         return bz2.BZ2Decompressor, (OSError, ValueError)
     if codec == "xz":

@@ -17,14 +17,23 @@ from .base import Storage
 
 _PIECE = 4 * MIB
 """bytes read at a time of what nobody else has read"""
-_AHEAD = 16 * MIB
+_AHEAD = 32 * MIB
 """What is read this far before its turn waits in memory; reading threads overtake each other."""
-_WAITING = 4 * MIB
+_WAITING = 12 * MIB
 """When so much waits, what is between is a hole, or something that the reader does not need."""
 _GAP = 4096
 """So little between two reads is the header of a compressed block, or padding: nobody will ask for it."""
 _FAR = 64 * MIB
 """When so much was read farther ahead, the reader goes on there. Less is tables and footers, and it will come back."""
+
+
+class Room:
+    """The memory in which bytes wait for their turn, of all files that are read together."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()  # a file in pieces may be hashed as a whole, and each of its pieces, too
+        self.taken = 0
+        """bytes"""
 
 
 class HashedStorage(Storage):
@@ -34,18 +43,19 @@ class HashedStorage(Storage):
 
     :param parent: closed together with this one
     :param algorithms: hashlib's names
+    :param room: shared with other files; its own when None
     """
 
-    def __init__(self, parent: Storage, algorithms: t.Iterable[str]) -> None:
+    def __init__(self, parent: Storage, algorithms: t.Iterable[str], room: Room | None = None) -> None:
         self._parent = parent
         self.name = parent.name
         self.sequential = parent.sequential
         self._hashes = {algorithm: hashlib.new(algorithm) for algorithm in algorithms}
-        self._lock = threading.Lock()
+        self._room = room or Room()
+        self._lock = self._room.lock
         self._done = 0
         """bytes from the beginning that are hashed"""
         self._waiting: dict[int, bytes] = {}
-        self._waiting_bytes = 0
         self._far_bytes = 0
         """read too far ahead to wait, since what is hashed last grew"""
         self.read_again = 0
@@ -111,8 +121,8 @@ class HashedStorage(Storage):
             kept = self._waiting.get(offset, b"")
             if len(kept) < len(data):
                 self._waiting[offset] = data if lasting else bytes(data)
-                self._waiting_bytes += len(data) - len(kept)
-            if self._waiting_bytes > _WAITING:
+                self._room.taken += len(data) - len(kept)
+            while self._waiting and self._room.taken > _WAITING:
                 self._fill(min(self._waiting))
         self._take_waiting()
 
@@ -133,7 +143,7 @@ class HashedStorage(Storage):
             if offset > self._done:
                 self._read(offset)
             data = self._waiting.pop(offset)
-            self._waiting_bytes -= len(data)
+            self._room.taken -= len(data)
             self._hash(offset, data)
 
     def _fill(self, end: int) -> None:

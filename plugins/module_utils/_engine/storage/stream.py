@@ -20,7 +20,7 @@ from .decoder import Decoder, State
 
 COMPRESSIONS = ("gzip", "xz", "bzip2", "zstd")
 """what a file can be compressed with as a whole"""
-_PIECE = 1 * MIB
+PIECE = 1 * MIB
 """Decoded at once. The first piece is kept: what a format begins with costs one small decode."""
 _KEPT = 4
 """Pieces kept behind the reading position: going back a little costs nothing."""
@@ -75,7 +75,7 @@ class StreamStorage(Storage):
         self._first = 0
         """the first byte of the first piece"""
         self._marks: list[tuple[int, State]] = [(0, State(0, None))]
-        self._mark_step = _MARK_STEP * _PIECE
+        self._mark_step = _MARK_STEP * PIECE
 
     @property
     def size(self) -> int:  # type: ignore[override]
@@ -116,7 +116,9 @@ class StreamStorage(Storage):
         :returns: decompressed bytes
         """
         with self._lock:
-            self.limit(max_size)
+            if max_size is not None:
+                self._maximum = min(self._maximum, max_size)
+            self._require_room(self._size or 0)
             while self._size is None:
                 self._advance(self._position)
                 progress("decompress", self._decoder.offset, self._source.size)
@@ -159,8 +161,9 @@ class StreamStorage(Storage):
     def _advance(self, keep: int) -> bool:
         """Decode one piece; False when there is none. Pieces before ``keep`` may be forgotten."""
         try:
-            piece = self._decoder.read(_PIECE)
+            piece = self._decoder.read(PIECE)
             self._require_room(self._position + len(piece))
+            self._verify(piece)
         except ImageError:
             self._resume(0)  # or the next read would begin in the middle of the damage
             raise
@@ -171,11 +174,14 @@ class StreamStorage(Storage):
             self._pieces.append(piece)
         while len(self._pieces) > _KEPT and self._first + len(self._pieces[0]) <= keep:
             self._first += len(self._pieces.popleft())
-        if len(piece) < _PIECE:
+        if len(piece) < PIECE:
             self._finish()
         elif self._position - self._marks[-1][0] >= self._mark_step:
             self._mark()
-        return len(piece) == _PIECE
+        return len(piece) == PIECE
+
+    def _verify(self, piece: bytes) -> None:
+        """Refuse a piece that was decoded and is not handed out yet; one shorter than PIECE is the last."""
 
     def _mark(self) -> None:
         state = self._decoder.state()

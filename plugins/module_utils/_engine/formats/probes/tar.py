@@ -5,7 +5,7 @@
 
 """Tar archives, and which kind of package they are. Source: POSIX.1-2017, pax, "ustar Interchange Format".
 
-Only names: packages/ has the reader, which shares the header.
+Only names: packages/ has the reader, which shares the header, its numbers and its checksum.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ HEADER = Structure(
 _MEMBERS = 32
 _EXTENSION = 64 * KIB
 """Most that is read of a header's extension"""
-_PAX_PATH = re.compile(rb"\n?[0-9]+ path=([^\n]*)\n")
+_PAX = re.compile(rb"^[0-9]+ (path|size)=(.*)$", re.MULTILINE)
+
+MAX_NUMBER = (1 << 63) - 1
+_SUM = slice(148, 156)
 
 
 def tar_matches(read_at: t.Callable[[int, int], bytes]) -> list[Match]:
@@ -58,40 +61,44 @@ def tar_matches(read_at: t.Callable[[int, int], bytes]) -> list[Match]:
 def _member_names(read_at: t.Callable[[int, int], bytes]) -> t.Iterator[str]:
     """The last parts of the first members' names."""
     offset = 0
-    long_name = b""
+    given: dict[bytes, bytes] = {}
     for _count in range(_MEMBERS):
         block = read_at(offset, HEADER.size)
-        if len(block) < HEADER.size or not _is_header(block):
+        if len(block) < HEADER.size or block[:1] == b"\0" or not checksum_fits(block):
             return
         header = HEADER.unpack(block)
-        size = _number(header.size)
-        if size is None:
-            return
-        if header.typeflag in b"xgKL":  # they belong to the member behind them
-            extension = read_at(offset + HEADER.size, min(size, _EXTENSION))
-            path = _PAX_PATH.search(extension) if header.typeflag == b"x" else None
-            long_name = path.group(1) if path else extension if header.typeflag == b"L" else long_name
-        else:
-            name = (long_name or header.name).split(b"\0")[0]
+        size = number(header.size)
+        if header.typeflag not in b"xXgKL":
+            name = (given.get(b"path") or header.name).split(b"\0")[0]
             yield name.rstrip(b"/").split(b"/")[-1].decode("utf-8", "backslashreplace")
-            long_name = b""
-        offset += HEADER.size + -(-size // 512) * 512
+            size = int(given[b"size"]) if given.get(b"size", b"").isdigit() else size
+            given = {}
+        if size is None or size > MAX_VIRTUAL_SIZE:
+            return
+        if header.typeflag in b"xXL":  # they belong to the member behind them
+            extension = read_at(offset + HEADER.size, min(size, _EXTENSION))
+            given.update(_PAX.findall(extension) if header.typeflag != b"L" else [(b"path", extension)])
+        offset += HEADER.size + -(-size // HEADER.size) * HEADER.size
 
 
-def _is_header(block: bytes) -> bool:
-    """Whether the checksum is right, of unsigned bytes or (old Sun tar) of signed ones."""
-    stored = _number(block[148:156])
-    rest = block[:148] + b" " * 8 + block[156:512]
-    unsigned = sum(rest)
-    return stored in (unsigned, unsigned - 256 * sum(byte > 127 for byte in rest)) and block[:1] != b"\0"
+def checksum_fits(block: bytes) -> bool:
+    """Whether a header's checksum is right, of unsigned bytes or (old Sun tar) of signed ones."""
+    rest = block[: _SUM.start] + b" " * 8 + block[_SUM.stop :]
+    stored, unsigned = number(block[_SUM]), sum(rest)
+    # Signed ones are counted only when needed: it takes longer than all else of a header.
+    return stored == unsigned or stored == unsigned - 256 * sum(byte > 127 for byte in rest)
 
 
-def _number(field: bytes) -> int | None:
-    """An octal number, or GNU's base-256; None when it is neither, negative, or no possible size."""
-    if field[0] == 0x80:
-        number = int.from_bytes(field[1:], "big")
-        return number if number <= MAX_VIRTUAL_SIZE else None
+def number(field: bytes) -> int | None:
+    """A number up to 2^63 - 1: octal digits, or base 256 after a byte 0x80 (GNU, for what the digits cannot hold).
+
+    None when it is neither, negative, or larger. Nothing counts as 0.
+    """
     digits = field.strip(b" \0")
-    if not digits or digits.strip(b"01234567"):
+    if field[:1] == b"\x80":
+        value = int.from_bytes(field[1:], "big")
+    elif digits.strip(b"01234567"):
         return None
-    return int(digits, 8)
+    else:
+        value = int(digits or b"0", 8)
+    return value if value <= MAX_NUMBER else None

@@ -17,10 +17,12 @@ import typing as t
 
 from ...errors import InvalidImage, LimitExceeded, printable
 from ..model import Configuration, Disk, Envelope, File, PackageWarning, Property, System
+from ..codes import limited
 from . import virtualbox, xml
 from .guest import GuestSystem, identify
 from .hardware import ITEMS, Hardware, read_hardware
 from .platform import read_platform
+from .rules import broken_rules
 from .units import amount, integer
 from .xml import Element
 
@@ -55,7 +57,10 @@ def parse_envelope(data: bytes, name: str, configuration: str | None = None) -> 
     root = document.root
     if root.tag != "Envelope":
         raise InvalidImage(f"not an OVF descriptor: the root element is {printable(root.tag)!r}, not 'Envelope'", path=name)
-    return _EnvelopeReader(document, name).read(configuration)
+    envelope = _EnvelopeReader(document, name).read(configuration)
+    if envelope.version in ("1.x", "2.x"):
+        envelope.warnings += limited(broken_rules(root, posixpath.basename(name.rpartition("!")[2])), name)
+    return envelope
 
 
 def kind_of(element: Element) -> str:

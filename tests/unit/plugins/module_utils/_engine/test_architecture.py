@@ -30,8 +30,8 @@ FLOORS = [
     {"device.py", "extract.py", "produce.py", "profiles.py", "openstack"},
     {"inspect.py", "verify.py"},
 ]
-# Compression that is faster, or there at all, when a node happens to have it.
-ACCELERATORS = {"backports", "compression", "isal", "zlib_ng", "zstandard"}
+# Compression that is faster, or there at all, when a node happens to have it; and signatures that are not of RSA.
+ACCELERATORS = {"backports", "compression", "cryptography", "isal", "zlib_ng", "zstandard"}
 LIMIT = 500  # lines of a file that one can still read in one go
 
 

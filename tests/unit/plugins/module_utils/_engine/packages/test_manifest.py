@@ -29,6 +29,10 @@ def entries(data):
         "SHA-256(vm.ovf)= {sha256}\r",
         "\ufeff  SHA256(vm.ovf)=   {sha256}   ",
         "\n\nSHA256( vm.ovf )= {sha256}\n\n",
+        "SHA2-256(vm.ovf)= {sha256}",
+        "SHA256(vm.ovf)= {sha256}\n\0\0\0\0\0",
+        "{sha256}  vm.ovf",
+        "{sha256} *vm.ovf\r",
     ],
 )
 def test_the_spellings_of_one_line(line):
@@ -41,6 +45,30 @@ def test_algorithms_and_names_mix():
     found = parse_manifest(data, "vm.mf")
     assert found.algorithms == sorted(ABC)
     assert {entry.file for entry in found.entries} == {"a file (1).vmdk", "\udcff\udce4.mf"}
+
+
+def test_only_lines_as_the_standard_has_them_are_standard():
+    lines = [
+        *("SHA256(vm.ovf)= {sha256}", "SHA1(a (1) b.vmdk)= {sha1}", "", "SHA512(x)= {sha512}\r", "SHA384(y)= {sha384}"),
+        *("SHA256 (vm.ovf) = {sha256}", "SHA256(vm.ovf)={sha256}", "sha256(vm.ovf)= {sha256}", "SHA2-256(vm.ovf)= {sha256}", "{sha1}  vm.ovf"),
+        *("SHA256(vm.ovf)= {sha256} ", "\tSHA256(vm.ovf)= {sha256}", "SHA256( vm.ovf)= {sha256}", "SHA256(vm.ovf)=  {sha256}"),
+    ]
+    found = parse_manifest("\n".join(lines).format(**ABC).encode(), "vm.mf")
+    assert len(found.entries) == 13
+    assert found.nonstandard == list(range(6, 15))
+
+
+@pytest.mark.parametrize("form", [[], ["--tag"], ["--binary"]])
+@pytest.mark.parametrize("algorithm", ["sha1", "sha224", "sha256", "sha384", "sha512"])
+def test_what_coreutils_write_is_read(form, algorithm, tmp_path, program):
+    (tmp_path / "disk (1) = x.vmdk").write_bytes(b"abc")
+    said = subprocess.run([program(f"{algorithm}sum"), *form, "disk (1) = x.vmdk"], cwd=tmp_path, check=True, stdout=subprocess.PIPE).stdout
+    assert entries(said) == [("disk (1) = x.vmdk", algorithm, ABC[algorithm])]
+
+
+def test_two_lines_for_one_file_are_both_kept():
+    data = "".join(f"SHA1(a)= {digest}\n" for digest in (ABC["sha1"], ABC["sha1"], "0" * 40)).encode()
+    assert [digest for _file, _algorithm, digest in entries(data)] == [ABC["sha1"], ABC["sha1"], "0" * 40]
 
 
 def test_an_empty_manifest_lists_nothing():
@@ -56,6 +84,10 @@ def test_an_empty_manifest_lists_nothing():
         (b"SHA256(vm.ovf)= 12", "line 2 .* has 2 digits"),
         (b"SHA1(vm.ovf)= " + ABC["sha256"].encode(), "line 2 .* has 64 digits"),
         (b"\xff\xfeS\0H\0A\0", "line 2 .* no SHA digest"),
+        (ABC["sha1"].encode() + b" vm.ovf", "line 2 .* no SHA digest"),
+        (b"0" * 41 + b"  vm.ovf", "line 2 .* no SHA digest"),
+        (b"\\" + ABC["sha1"].encode() + b"  vm\\n.ovf", "line 2 .* no SHA digest"),
+        (b"SHA256()= " + ABC["sha256"].encode(), "line 2 .* no SHA digest"),
     ],
 )
 def test_what_cannot_be_verified_is_not_taken_for_verified(line, message):

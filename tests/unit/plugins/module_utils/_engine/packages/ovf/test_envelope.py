@@ -144,7 +144,8 @@ def test_capacities():
       <Property ovf:key="secret" ovf:value="123123" ovf:password="true"/></ProductSection>"""
     found = read(disks, system(sections=product))
     assert [disk.capacity for disk in found.disks] == [5 << 30, 5, None, None, None, None]
-    assert [(warning.code, warning.location) for warning in found.warnings] == [("capacity_unknown", f"vm.ovf: Disk {name}") for name in "cdef"]
+    told = [warning.location for warning in found.warnings if warning.code == "capacity_unknown"]
+    assert told == [f"vm.ovf: Disk {name}" for name in "cdef"]
     assert "123123" not in str(found)
 
 

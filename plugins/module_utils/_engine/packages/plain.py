@@ -1,0 +1,64 @@
+# Copyright (c) 2026, vmimage.prep contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""Archives that simply hold disk images, without a description: what clouds and mirrors hand out."""
+
+from __future__ import annotations
+
+import posixpath
+import typing as t
+
+from ..errors import InvalidImage, printable
+from .model import Disk, Envelope, File, System
+from .ovf.guest import GuestSystem
+from .ovf.hardware import Hardware
+
+_MAX_NAMED = 5
+_ENDINGS = (".gz", ".xz", ".bz2", ".zst", ".tar", ".tgz", ".txz", ".tbz2", ".tzst", ".zip", ".box", ".ova")
+"""of archives: what is in front of them is the name"""
+
+
+def envelope_of(files: t.Sequence[tuple[str, int]], is_image: t.Callable[[str], bool], path: str) -> Envelope:
+    """The images of an archive as the disks of one system.
+
+    :param files: the archive's files with their sizes (bytes), in its order
+    :param is_image: whether a file is a disk image, by its content
+    :param path: of the archive
+    :raises InvalidImage: there is no image in it
+    """
+    images = [(name, size) for name, size in files if is_image(name)]
+    if not images:
+        there = ", ".join(repr(printable(name)) for name, _size in files[:_MAX_NAMED]) or "nothing"
+        raise InvalidImage("is no package: there is no .ovf file in it, and no disk image", path=path, hint=f"It has: {there}")
+    return envelope(stem(path), None, images)
+
+
+def stem(path: str) -> str:
+    """What an archive is called: its name without the endings that say how it is packed."""
+    name = posixpath.basename(path)
+    while name.lower().endswith(_ENDINGS) and name.rpartition(".")[0]:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def envelope(name: str, writer: str | None, images: t.Sequence[tuple[str, int | None]], capacity: int | None = None, os: GuestSystem | None = None) -> Envelope:
+    """A package of one system with these disks, of which nothing else is known.
+
+    :param name: of the system
+    :param images: names and sizes (bytes, None when it is not known) of the files
+    :param capacity: of each disk in bytes, where it is known
+    """
+    return Envelope(
+        version="",
+        writer=writer,
+        files=[File(image, image, size, "", None) for image, size in images],
+        disks=[Disk(image, image, capacity, "", "", "", False) for image, _size in images],
+        networks=[],
+        configurations=[],
+        configuration=None,
+        systems=[System("", name, [], None, None, None, os or GuestSystem(), Hardware())],
+        properties=[],
+        warnings=[],
+    )

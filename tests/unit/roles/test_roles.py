@@ -1,0 +1,37 @@
+# Copyright (c) 2026, vmimage.prep contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the roles say twice is the same both times."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.vmimage.prep.plugins.module_utils._engine.profiles import PROFILES
+
+ROLES = Path(__file__).resolve().parents[3] / "roles"
+
+
+def load(role: str, path: str) -> dict:
+    return yaml.safe_load((ROLES / role / path).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("role", ["import_ovf", "prepare_image"])
+def test_documented_defaults_are_the_defaults(role):
+    options = load(role, "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    documented = {name: option["default"] for name, option in options.items() if "default" in option}
+    assert documented == load(role, "defaults/main.yml")
+
+
+@pytest.mark.parametrize("role", ["import_ovf", "prepare_image"])
+def test_every_documented_option_is_used(role):
+    text = "".join(path.read_text(encoding="utf-8") for folder in ("tasks", "vars") for path in (ROLES / role).glob(f"{folder}/*.yml"))
+    options = load(role, "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    assert [name for name in options if name not in text] == []
+
+
+def test_images_end_as_the_formats_of_the_platforms():
+    endings = load("import_ovf", "vars/main.yml")["__import_ovf_endings"]
+    assert endings == {**{name: profile.format for name, profile in PROFILES.items()}, "vpc": "vhd"}
