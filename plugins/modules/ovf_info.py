@@ -18,7 +18,7 @@ author:
   - vmimage.prep contributors (@vmimage)
 extends_documentation_fragment:
   - vmimage.prep._attributes
-  - vmimage.prep._attributes.info
+  - vmimage.prep._attributes.info_module
 options:
   src:
     description:
@@ -50,7 +50,8 @@ options:
     default: ignore
   fail_on:
     description:
-      - Codes of warnings on which the module fails. With V(all), it fails on any.
+      - Codes of warnings on which the module fails. V(errors) stands for all that is against the standard or against the package
+        itself, V(all) for all of them.
       - The codes are listed in R(the guide to packages,ansible_collections.vmimage.prep.docsite.guide_packages).
     type: list
     elements: str
@@ -87,7 +88,7 @@ EXAMPLES = r"""
   vmimage.prep.ovf_info:
     src: /srv/incoming/appliance.ova
     manifest: require
-    fail_on: [all]
+    fail_on: [errors]
 
 - name: Accept what importers cope with, but no missing or changed files
   vmimage.prep.ovf_info:
@@ -134,6 +135,12 @@ package:
     signed:
       description: Whether there is a certificate.
       type: bool
+    signature:
+      description:
+        - The signature of the manifest, if there is one. The C(certificates) with subject, issuer, validity and fingerprint, and
+          whether the manifest was C(verified) to be signed with the key of the first one, which is not set when it could not be
+          tried; the C(reason) says why. Whether a certificate is to be trusted, only you know.
+      type: dict
     systems:
       description: The virtual systems.
       type: list
@@ -219,7 +226,7 @@ package:
       type: list
       elements: dict
     warnings:
-      description: What is wrong with the package, each with C(code), C(message) and C(location).
+      description: What is wrong with the package, each with C(code), C(message), C(location) and C(severity).
       type: list
       elements: dict
 nonconformities:

@@ -132,14 +132,16 @@ def _write(package: Package, file: PlannedFile, progress: Progress) -> Sink:
 
 def _make_folder(path: str, stack: contextlib.ExitStack) -> None:
     """Make a folder and those above it. They go again, when nothing comes to lie in them."""
-    if os.path.isdir(path):
-        return
-    _make_folder(os.path.dirname(path), stack)
-    try:
-        os.mkdir(path)
-    except OSError as error:
-        raise from_os_error(error, path, "make the folder") from error
-    stack.callback(_remove_if_empty, path)
+    missing = []
+    while not os.path.isdir(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    for folder in reversed(missing):
+        try:
+            os.mkdir(folder)
+        except OSError as error:
+            raise from_os_error(error, folder, "make the folder") from error
+        stack.callback(_remove_if_empty, folder)
 
 
 def _remove_if_empty(path: str) -> None:

@@ -15,26 +15,34 @@ from ansible.module_utils.basic import AnsibleModule
 from .._engine.errors import printable
 from .._engine.extract import extract, plan
 from .._engine.inspect import describe_package, look_at_disks
+from .._engine.packages.codes import ERRORS, NOTES
 from .._engine.packages.opening import open_package
 from .._engine.packages.package import Package
 from .._engine.source import source_identity
 from .._engine.transfer.provenance import file_identity, recall, remember
+from .openssl import verify_signature
 from .run import Result
 
 EVERYTHING = "all"
+AGAINST_THE_STANDARD = "errors"
 
 
 def package_info(module: AnsibleModule) -> Result:
     """ovf_info."""
     params = module.params
+    codes = {EVERYTHING: {*ERRORS, *NOTES}, AGAINST_THE_STANDARD: set(ERRORS), **{code: {code} for code in (*ERRORS, *NOTES)}}
+    unknown = [code for code in params["fail_on"] if code not in codes]
+    if unknown:
+        module.fail_json(msg=f"fail_on: there is no code {unknown[0]!r}; there are: {', '.join(codes)}")
     with open_package(params["src"], configuration=params["configuration"], max_size=params["max_size"]) as package:
+        verify_signature(module, package)
         if params["inspect_disks"]:
             look_at_disks(package)
         package.verify_manifest(params["manifest"])
         facts = describe_package(package)
     result: Result = {"changed": False, "package": facts}
-    wanted = params["fail_on"]
-    bad = [warning for warning in facts["warnings"] if warning["code"] in wanted or EVERYTHING in wanted]
+    wanted = set().union(*(codes[code] for code in params["fail_on"]))
+    bad = [warning for warning in facts["warnings"] if warning["code"] in wanted]
     if bad:
         more = f", and {len(bad) - 1} more" if len(bad) > 1 else ""
         module.fail_json(msg=f"{printable(params['src'])}: {bad[0]['message']} ({bad[0]['code']}, {bad[0]['location']}){more}", nonconformities=bad, **result)

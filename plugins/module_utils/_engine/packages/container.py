@@ -115,11 +115,15 @@ class Archive(Container):
     detection of formats need is then at hand.
     """
 
-    def __init__(self, storage: Storage) -> None:
-        """:raises ImageError: not a sound archive"""
+    def __init__(self, storage: Storage, max_size: int | None = None) -> None:
+        """
+        :param max_size: bytes that may come out of a member that is compressed by itself; None: as many as are plausible
+        :raises ImageError: not a sound archive
+        """
         self.path = storage.name
         self.kind = ZIP if storage.read_at(0, 4) in _ZIP_MAGIC else TAR
         self._storage = storage
+        self._max_size = max_size
         self._members: dict[str, list[Member]] = {}
         self._kept: dict[Member, tuple[bytes, bytes]] = {}
         self._room = _MAX_KEPT
@@ -151,7 +155,7 @@ class Archive(Container):
 
     def open(self, name: str) -> Storage:
         member = self._member(name)
-        storage = open_member(self._storage, member, f"{self.path}!{name}")
+        storage = open_member(self._storage, member, f"{self.path}!{name}", self._max_size)
         kept = self._kept.get(member)
         return RememberedStorage(storage, *kept) if kept else storage
 
@@ -182,10 +186,10 @@ class Archive(Container):
 
 def _members(storage: Storage, kind: str) -> t.Iterator[Member]:
     if kind == ZIP:
-        from . import zip as archive
+        from .zip import members
     else:
-        from . import tar as archive
-    return archive.members(storage)
+        from .tar import members
+    return members(storage)
 
 
 class MissingFile(CorruptImage):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import printable
+from .codes import ERRORS
 from .disks import PackageDisk
 from .model import System
 from .ovf.hardware import Drive
@@ -33,6 +34,7 @@ def package_facts(package: Package) -> dict[str, t.Any]:
         "writer": package.writer,
         "ovf_version": package.ovf_version,
         "signed": package.certificate_file is not None,
+        "signature": _signature(package),
         "manifest": _manifest(package),
         "configuration": envelope.configuration,
         "configurations": [{"id": item.id, "label": item.label, "default": item.default} for item in envelope.configurations],
@@ -60,7 +62,7 @@ def package_facts(package: Package) -> dict[str, t.Any]:
             }
             for item in envelope.properties
         ],
-        "warnings": [warning._asdict() for warning in package.warnings],
+        "warnings": [{**warning._asdict(), "severity": "error" if warning.code in ERRORS else "note"} for warning in package.warnings],
     }
     return t.cast("dict[str, t.Any]", _plain(facts))
 
@@ -78,6 +80,13 @@ def _manifest(package: Package) -> dict[str, t.Any] | None:
         "missing": verified.missing if verified else [],
         "unlisted": verified.unlisted if verified else [],
     }
+
+
+def _signature(package: Package) -> dict[str, t.Any] | None:
+    """Whose signature it is, and whether it is one; None when there is none that can be understood."""
+    if package.signature is None or package.verification is None:
+        return None
+    return {**package.signature.facts(), **package.verification._asdict()}
 
 
 def _system(package: Package, system: System) -> dict[str, t.Any]:

@@ -47,12 +47,14 @@ class Member(t.NamedTuple):
     """stored as the format's standard has it: of tar, as ustar alone"""
 
 
-def open_member(storage: Storage, member: Member, name: str) -> Storage:
+def open_member(storage: Storage, member: Member, name: str, max_size: int | None = None) -> Storage:
     """The content of a DATA member, in place.
 
     :param storage: the archive
     :param name: for messages
-    :raises ImageError: it is stored in a way that is not read
+    :param max_size: bytes that may come out of a compressed one; None: as many as are plausible
+    :raises UnsupportedImage: it is compressed in a way that is not read, or encrypted
+    :raises CorruptImage: it is not inside the archive
     """
     if storage.sequential:  # to ask for its size, as window() does, would decode all of it
         stored: Storage = Window(storage, member.offset, member.stored, name)
@@ -60,6 +62,8 @@ def open_member(storage: Storage, member: Member, name: str) -> Storage:
         stored = storage.window(member.offset, member.stored, name)
     if member.codec is not None:
         if member.codec not in MAGIC:
-            raise UnsupportedImage(f"archive member {printable(member.name)!r} is stored with {member.codec}, which is not read", path=name)
-        return CheckedStream(stored, member.codec, member.size, member.crc32)
+            raise UnsupportedImage(
+                f"archive member {printable(member.name)!r} is stored with {member.codec}, which is not read", path=name, hint="Unpack the archive first"
+            )
+        return CheckedStream(stored, member.codec, member.size, member.crc32, max_size)
     return stored if member.sparse is None else SparseStorage(stored, member.sparse, member.size, name)

@@ -35,7 +35,7 @@ def open_package(path: str, *, configuration: str | None = None, max_size: int |
     """Open a package: an archive, compressed or not, a descriptor in its folder, or a folder with one descriptor.
 
     :param configuration: id of the deployment configuration whose hardware is wanted; the package's default when None
-    :param max_size: bytes that may come out of a compressed archive; None: as many as are plausible
+    :param max_size: bytes that may come out of a compressed archive, or of each of its members; None: as many as are plausible
     :raises InvalidImage: no package
     :raises AmbiguousImage: more than one descriptor
     :raises ImageError: whatever else is wrong with it
@@ -89,7 +89,7 @@ def package_in(
         storage, form, layers = stream, inner.best.format, [*layers, form]
     if form not in _ARCHIVES or found.ambiguous:
         return None
-    return _in_container(path, Archive(storage), configuration, layers, max_size)
+    return _in_container(path, Archive(storage, max_size), configuration, layers, max_size)
 
 
 def _in_container(path: str, container: Container, configuration: str | None, layers: t.Sequence[str], max_size: int | None = None) -> Package:

@@ -10,11 +10,12 @@ Sources: DMTF DSP0243, "OVF package"; the quirks of its writers are commented wh
 
 from __future__ import annotations
 
+import contextlib
 import os
 import posixpath
 import typing as t
 
-from ..errors import IntegrityFailure, LimitExceeded, printable
+from ..errors import ImageError, IntegrityFailure, LimitExceeded, printable
 from ..limits import MAX_OVF
 from ..progress import Progress, silent
 from ..storage.base import Storage
@@ -25,6 +26,9 @@ from .facts import package_facts
 from .manifest import Check, Entry, Manifest, Verified, parse_manifest
 from .model import Envelope, PackageWarning, System, choose_system
 from .pieces import Located, locate, open_located
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .signature import Signature, Verification
 
 OVA = "ova"
 OVF = "ovf"
@@ -67,6 +71,12 @@ class Package:
         is_ovf = kind in (OVA, OVF)
         self.manifest_file = self._beside(".mf") if is_ovf else None
         self.certificate_file = self._beside(".cert") if is_ovf else None
+        self.signature: Signature | None = None
+        """what the certificate file says; None: there is none, or it is damaged"""
+        self.verification: Verification | None = None
+        """whether the manifest was signed with that certificate's key"""
+        if self.certificate_file is not None and self.manifest_file is not None:
+            self._read_signature(self.certificate_file, self.manifest_file)
         self.located = [locate(container, self._folder, file) for file in self.envelope.files]
         """References/File with the names of each in the package"""
         self._disks = Disks(self.envelope, self.located)
@@ -155,12 +165,14 @@ class Package:
 
         :param policy: ``require``: there must be one, and it must list what is used; ``verify``: what it lists must
             agree; ``ignore``: nothing is done
-        :raises IntegrityFailure: there is none, or it cannot be understood
+        :raises IntegrityFailure: there is none, it cannot be understood, or it is not the one that was signed
         """
         self._policy = policy
         self._manifest = None if policy == IGNORE else self.manifest()
         if policy == REQUIRE and self._manifest is None:
             raise IntegrityFailure("the package has no manifest, and one is required", path=self.path)
+        if policy != IGNORE and self.verification is not None and self.verification.verified is False:
+            raise IntegrityFailure(f"the manifest is not what was signed: {self.verification.reason}", path=self.place(self.certificate_file))
         self._check.close()
         self.verified = None
         self._expected = None if self._manifest is None else Verified(self._manifest.algorithms)
@@ -250,6 +262,13 @@ class Package:
             return storage.read_exact(0, storage.size, "the file")
         finally:
             storage.close()
+
+    def _read_signature(self, certificate: str, manifest: str) -> None:
+        from .signature import read_signature
+
+        with contextlib.suppress(ImageError):  # conformance.py tells
+            self.signature = read_signature(self.read(certificate), self.place(certificate))
+            self.verification = self.signature.verify(self.read(manifest))
 
     def _beside(self, suffix: str) -> str | None:
         """The manifest or certificate: of the descriptor's name, or (VirtualBox) the only one there is of the only package."""

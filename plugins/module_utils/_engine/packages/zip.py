@@ -5,70 +5,26 @@
 
 """The table of contents of a zip archive; members are then read in place, or as they are decompressed.
 
-Source: PKWARE, ".ZIP File Format Specification" (APPNOTE.TXT) 6.3.10, sections 4.3 (layout), 4.4 (fields) and 4.5.3 (Zip64).
+Source: PKWARE, ".ZIP File Format Specification" (APPNOTE.TXT) 6.3.10, sections 4.3.7 (local headers), 4.4 and 4.6.9.
 Python's zipfile is not used: it reads tables of any size into memory, takes archives that are not what their own headers
 say, and differs between versions.
 
-What two readers could take in different ways is refused: members that overlap, headers that contradict the directory.
+What two readers could take in different ways is refused: members that overlap, headers that contradict the directory,
+members that are not in it (programs that read an archive from its beginning would take them).
 """
 
 from __future__ import annotations
 
 import stat
-import struct
 import typing as t
 import zlib
 
-from ..errors import CorruptImage, InvalidImage, LimitExceeded, UnsupportedImage, printable
-from ..limits import MAX_ARCHIVE_MEMBERS, MIB
+from ..errors import CorruptImage, UnsupportedImage, printable
 from ..storage.base import Storage
 from ..structure import Fields, Structure
 from .members import DATA, DEVICE, FIFO, FOLDER, OTHER, SYMBOLIC_LINK, Member
+from .zip_directory import ALL_32, Directory, Entry, extra_field, find_directory, read_entries, zip64_numbers
 
-END_OF_CENTRAL_DIRECTORY = Structure(
-    "<",
-    ("signature", "4s"),
-    ("disk", "H"),
-    ("directory_disk", "H"),
-    ("entries_here", "H"),
-    ("entries", "H"),
-    ("directory_size", "I"),
-    ("directory_offset", "I"),
-    ("comment_length", "H"),
-)
-ZIP64_LOCATOR = Structure("<", ("signature", "4s"), ("disk", "I"), ("offset", "Q"), ("disks", "I"))
-ZIP64_END = Structure(
-    "<",
-    ("signature", "4s"),
-    ("record_size", "Q"),
-    ("made_by", "H"),
-    ("needed", "H"),
-    ("disk", "I"),
-    ("directory_disk", "I"),
-    ("entries_here", "Q"),
-    ("entries", "Q"),
-    ("directory_size", "Q"),
-    ("directory_offset", "Q"),
-)
-CENTRAL_HEADER = Structure(
-    "<",
-    ("signature", "4s"),
-    ("made_by", "H"),
-    ("needed", "H"),
-    ("flags", "H"),
-    ("method", "H"),
-    ("_", "4s"),
-    ("crc32", "I"),
-    ("stored", "I"),
-    ("size", "I"),
-    ("name_length", "H"),
-    ("extra_length", "H"),
-    ("comment_length", "H"),
-    ("disk", "H"),
-    ("_", "2s"),
-    ("attributes", "I"),
-    ("offset", "I"),
-)
 LOCAL_HEADER = Structure(
     "<",
     ("signature", "4s"),
@@ -82,26 +38,39 @@ LOCAL_HEADER = Structure(
     ("name_length", "H"),
     ("extra_length", "H"),
 )
-MAX_DIRECTORY = 64 * MIB
-_MAX_COMMENT = 0xFFFF
-_ALL_16, _ALL_32 = 0xFFFF, 0xFFFFFFFF
-_ZIP64_EXTRA = 1
-_UNICODE_PATH = 0x7075
-"""Info-ZIP's: version 1, CRC-32 of the entry's own name, and the name in UTF-8 (APPNOTE 4.6.9)"""
+LOCAL_SIGNATURE = b"PK\3\4"
+DESCRIPTOR_SIGNATURE = b"PK\7\x08"
 
-ENCRYPTED, DESCRIPTOR, UTF8 = 1 << 0, 1 << 3, 1 << 11
-_PATCHED, _STRONG, _MASKED = 1 << 5, 1 << 6, 1 << 13
-_MEANINGFUL = ENCRYPTED | DESCRIPTOR | UTF8 | _PATCHED | _STRONG | _MASKED
+_ENCRYPTED, _DESCRIPTOR, _PATCHED, _STRONG, _UTF8, _MASKED = (1 << bit for bit in (0, 3, 5, 6, 11, 13))
+"""General purpose flags (4.4.4). The others say how hard a compressor tried"""
+_MEANINGFUL = _ENCRYPTED | _DESCRIPTOR | _PATCHED | _STRONG | _UTF8 | _MASKED
 _CODECS = {0: None, 8: "deflate", 12: "bzip2", 93: "zstd", 95: "xz"}
+_NOT_READ = {1: "Shrink", 6: "Implode", 9: "Deflate64", 14: "LZMA", 96: "JPEG", 97: "WavPack", 98: "PPMd"}
+_UNICODE_PATH = 0x7075
+"""Info-ZIP's extra field: version 1, CRC-32 of the header's own name, and the name in UTF-8 (4.6.9)"""
+
 _UNIX, _MACOS = 3, 19
 _DOS_LIKE = (0, 10, 11, 14)
 """FAT, and Windows in its several numbers: their programs write backslashes at times"""
+_KINDS = {stat.S_IFLNK: SYMBOLIC_LINK, stat.S_IFCHR: DEVICE, stat.S_IFBLK: DEVICE, stat.S_IFIFO: FIFO, stat.S_IFSOCK: OTHER, stat.S_IFDIR: FOLDER}
+
+
+class _Place(t.NamedTuple):
+    """What a member takes of the archive, in bytes."""
+
+    start: int
+    """of its header"""
+    end: int
+    """of its content"""
+    described: bool
+    """a data descriptor follows"""
+    name: str
 
 
 def members(storage: Storage) -> t.Iterator[Member]:
-    """All members, in the directory's order. Reads the directory and each member's own header.
+    """All members, in the directory's order. Reads the directory and each member's own header, and nothing of their content.
 
-    :raises InvalidImage: not a zip archive
+    :raises InvalidImage: no zip archive
     :raises CorruptImage: it is cut, or contradicts itself
     :raises UnsupportedImage: it is in several parts, or inside of something that can only be read in order
     :raises LimitExceeded: too many members
@@ -110,154 +79,106 @@ def members(storage: Storage) -> t.Iterator[Member]:
         raise UnsupportedImage(
             "a zip archive begins with its end, and this one can only be read in order", path=storage.name, hint="Decompress what it is in first"
         )
-    entries, offset, size = _find_directory(storage)
-    if entries > MAX_ARCHIVE_MEMBERS or size > MAX_DIRECTORY:
-        raise LimitExceeded(f"the archive has {entries} members and a directory of {size} bytes: too many", path=storage.name)
-    directory = storage.read_exact(offset, size, "the directory of the zip archive")
-    found: list[tuple[int, int, Member]] = []
-    position = 0
-    for _number in range(entries):
-        header, name, extra, position = _central(storage, directory, position, offset)
-        found.append(_member(storage, header, name, extra, offset))
-    if position != size:
-        raise CorruptImage("the directory of the zip archive is longer than its entries", path=storage.name, offset=offset + position)
-    _refuse_overlaps(storage, found)
-    return iter([member for _start, _end, member in found])
+    directory = find_directory(storage)
+    found, places = [], []
+    for entry in read_entries(storage, directory):
+        member, place = _member(storage, entry, directory)
+        found.append(member)
+        places.append(place)
+    _check_places(storage, places, directory.offset)
+    return iter(found)
 
 
-def _find_directory(storage: Storage) -> tuple[int, int, int]:
-    """Number of entries, offset and bytes of the central directory."""
-    path = storage.name
-    first = max(0, storage.size - END_OF_CENTRAL_DIRECTORY.size - _MAX_COMMENT)
-    tail = storage.read_at(first, storage.size - first)
-    places = []
-    at = tail.find(b"PK\5\6")
-    while at >= 0:
-        if len(tail) - at >= END_OF_CENTRAL_DIRECTORY.size:
-            end = END_OF_CENTRAL_DIRECTORY.unpack(tail[at : at + END_OF_CENTRAL_DIRECTORY.size])
-            if at + END_OF_CENTRAL_DIRECTORY.size + end.comment_length == len(tail):
-                places.append((first + at, end))
-        at = tail.find(b"PK\5\6", at + 1)
-    if not places:
-        raise InvalidImage("not a zip archive, or cut: its end is missing", path=path, hint="Fetch the file again")
-    if len(places) > 1:
-        raise CorruptImage("the zip archive has two ends, one in the comment of the other", path=path, offset=places[-1][0])
-    where, end = places[0]
-    zip64 = _zip64_end(storage, where)
-    if zip64 is not None:
-        where, end = zip64
-    if end.disk or end.directory_disk or end.entries_here != end.entries:
-        raise UnsupportedImage("the zip archive is one part of several", path=path, hint="Join the parts first")
-    if end.directory_offset + end.directory_size != where:
-        raise CorruptImage("the directory of the zip archive does not lie in front of its end", path=path, offset=where)
-    return end.entries, end.directory_offset, end.directory_size
-
-
-def _zip64_end(storage: Storage, where: int) -> tuple[int, Fields] | None:
-    """Where the Zip64 record is, and what it says; None when there is none."""
-    if where < ZIP64_LOCATOR.size:
-        return None
-    locator = ZIP64_LOCATOR.unpack(storage.read_at(where - ZIP64_LOCATOR.size, ZIP64_LOCATOR.size))
-    if locator.signature != b"PK\6\7":
-        return None
-    if locator.disk or locator.disks > 1:
-        raise UnsupportedImage("the zip archive is one part of several", path=storage.name, hint="Join the parts first")
-    storage.require(locator.offset, ZIP64_END.size, "the Zip64 end of the archive")
-    record = ZIP64_END.unpack(storage.read_at(locator.offset, ZIP64_END.size))
-    if record.signature != b"PK\6\6" or locator.offset + 12 + record.record_size != where - ZIP64_LOCATOR.size:
-        raise CorruptImage("the Zip64 end of the archive is damaged", path=storage.name, offset=locator.offset)
-    return locator.offset, record
-
-
-def _central(storage: Storage, directory: bytes, position: int, offset: int) -> tuple[Fields, bytes, bytes, int]:
-    """An entry of the directory: its fields, name and extra fields, and where the next one is."""
-    header_end = position + CENTRAL_HEADER.size
-    if header_end <= len(directory):
-        header = CENTRAL_HEADER.unpack(directory[position:header_end])
-        name_end = header_end + header.name_length
-        end = name_end + header.extra_length + header.comment_length
-        if header.signature == b"PK\1\2" and end <= len(directory):
-            return header, directory[header_end:name_end], directory[name_end : name_end + header.extra_length], end
-    raise CorruptImage("the directory of the zip archive is damaged", path=storage.name, offset=offset + position)
-
-
-def _member(storage: Storage, header: Fields, raw_name: bytes, extra: bytes, limit: int) -> tuple[int, int, Member]:
-    """An entry as a member, and the range of the archive that it takes (its own header and its bytes)."""
-    path = storage.name
-    size, stored, offset = _zip64_sizes(header, extra, path)
-    if header.disk not in (0, _ALL_16):
-        raise UnsupportedImage("the zip archive is one part of several", path=path, hint="Join the parts first")
-    where = f"the header of archive member {printable(raw_name)!r}"
-    local = LOCAL_HEADER.unpack(storage.read_exact(offset, LOCAL_HEADER.size, where))
-    name_at = offset + LOCAL_HEADER.size
-    # The name has its length in the directory, too: no other length need be read.
-    local_name = storage.read_exact(name_at, min(local.name_length, header.name_length + 1), where)
-    agrees = (local.signature, local.method, local.flags & _MEANINGFUL, local_name) == (b"PK\3\4", header.method, header.flags & _MEANINGFUL, raw_name)
-    known = {header.stored, _ALL_32, stored}, {header.size, _ALL_32, size}, {header.crc32}
-    if not header.flags & DESCRIPTOR:
-        agrees = agrees and all(value in values for value, values in zip((local.stored, local.size, local.crc32), known))
-    if not agrees:
-        raise CorruptImage(f"{where} contradicts the archive's directory", path=path, offset=offset)
-    start = name_at + local.name_length + local.extra_length
-    if start + stored > limit:
-        raise CorruptImage(f"archive member {printable(raw_name)!r} ends behind the beginning of the directory", path=path, offset=offset)
-    name = _name(header, raw_name, _extra(extra, _UNICODE_PATH), path)
+def _member(storage: Storage, entry: Entry, directory: Directory) -> tuple[Member, _Place]:
+    path, header = storage.name, entry.header
+    where = f"the header of archive member {printable(entry.name)!r}"
+    local = LOCAL_HEADER.unpack(storage.read_exact(entry.offset, LOCAL_HEADER.size, where))
+    variable = entry.offset + LOCAL_HEADER.size
+    start = variable + local.name_length + local.extra_length
+    if start + entry.stored > directory.offset:
+        raise CorruptImage(f"archive member {printable(entry.name)!r} ends behind the beginning of the directory", path=path, offset=entry.offset)
+    rest = storage.read_exact(variable, start - variable, where)
+    if not _agree(local, rest, entry, path):
+        raise CorruptImage(f"{where} contradicts the archive's directory", path=path, offset=entry.offset)
+    name = _name(entry, path)
     kind = _kind(header, name)
-    codec = "encryption" if header.flags & (ENCRYPTED | _STRONG) else _CODECS.get(header.method, f"method {header.method}")
-    if codec is None and size != stored:
-        raise CorruptImage(f"archive member {printable(name)!r} has {stored} bytes, and {size} of content", path=path, offset=offset)
-    return offset, start + stored, Member(name, size, start, kind, stored, codec=codec, crc32=header.crc32)
+    if kind == FOLDER and entry.size:
+        raise CorruptImage(f"archive member {printable(name)!r} is a folder, but has {entry.size} bytes", path=path, offset=entry.offset)
+    codec = _codec(header)
+    if codec is None and entry.size != entry.stored:
+        raise CorruptImage(f"archive member {printable(name)!r} has {entry.stored} bytes, and {entry.size} of content", path=path, offset=entry.offset)
+    member = Member(name, entry.size, start, kind, entry.stored, codec=codec, crc32=header.crc32)
+    return member, _Place(entry.offset, start + entry.stored, bool(header.flags & _DESCRIPTOR), name)
 
 
-def _zip64_sizes(header: Fields, extra: bytes, path: str) -> tuple[int, int, int]:
-    """Size, stored bytes and offset; those that do not fit into the entry come from its Zip64 field, in this order."""
-    values = [header.size, header.stored, header.offset]
-    if _ALL_32 in values:
-        field = _extra(extra, _ZIP64_EXTRA)
-        for index, value in enumerate(values):
-            if value == _ALL_32:
-                if len(field) < 8:
-                    raise CorruptImage("an entry of the zip archive's directory has no Zip64 size", path=path)
-                values[index] = int.from_bytes(field[:8], "little")
-                field = field[8:]
-    return values[0], values[1], values[2]
+def _agree(local: Fields, rest: bytes, entry: Entry, path: str) -> bool:
+    """Whether a member's own header says what the directory says.
+
+    :param rest: its name and extra fields
+    """
+    header = entry.header
+    name, extra = rest[: local.name_length], rest[local.name_length :]
+    if (local.signature, local.method, name) != (LOCAL_SIGNATURE, header.method, entry.name) or (local.flags ^ header.flags) & _MEANINGFUL:
+        return False
+    if header.flags & _MASKED:
+        return True
+    if header.flags & _DESCRIPTOR:  # the numbers were not known yet, and stand behind the content
+        return local.crc32 in (0, header.crc32) and local.size in (0, ALL_32, entry.size) and local.stored in (0, ALL_32, entry.stored)
+    wide = ((local.size, ALL_32, 8), (local.stored, ALL_32, 8))
+    return [local.crc32, *zip64_numbers(wide, extra, path, entry.offset)] == [header.crc32, entry.size, entry.stored]
 
 
-def _extra(extra: bytes, wanted: int) -> bytes:
-    """An extra field by its number; empty when there is none."""
-    position = 0
-    while position + 4 <= len(extra):
-        number, length = struct.unpack_from("<HH", extra, position)
-        if number == wanted:
-            return extra[position + 4 : position + 4 + length]
-        position += 4 + length
-    return b""
+def _codec(header: Fields) -> str | None:
+    """How the content is stored, as storage/decoder.py calls it; of what is not read, in words."""
+    if header.flags & (_ENCRYPTED | _STRONG | _MASKED):
+        return "encryption"
+    if header.flags & _PATCHED:
+        return "patch data"
+    return _CODECS[header.method] if header.method in _CODECS else _NOT_READ.get(header.method, f"compression method {header.method}")
 
 
-def _name(header: Fields, raw: bytes, unicode_path: bytes, path: str) -> str:
-    fits = unicode_path[:1] == b"\1" and unicode_path[1:5] == zlib.crc32(raw).to_bytes(4, "little")
-    raw, is_utf8 = (unicode_path[5:], True) if fits else (raw, header.flags & UTF8)
+def _name(entry: Entry, path: str) -> str:
+    raw, host = entry.name, entry.header.made_by >> 8
+    is_utf8 = bool(entry.header.flags & _UTF8)
+    better = extra_field(entry.extra, _UNICODE_PATH, path, entry.offset)
+    if better[:1] == b"\1" and better[1:5] == zlib.crc32(raw).to_bytes(4, "little"):
+        if is_utf8 and better[5:] != raw:
+            raise CorruptImage(f"archive member {printable(raw)!r} has two names", path=path, offset=entry.offset)
+        raw, is_utf8 = better[5:], True
     if not raw or b"\0" in raw:
-        raise CorruptImage("an archive member has no usable name", path=path)
-    if not is_utf8 and header.made_by >> 8 in (_UNIX, _MACOS):
+        raise CorruptImage("an archive member has no usable name", path=path, offset=entry.offset)
+    if not is_utf8 and host in (_UNIX, _MACOS):
         return raw.decode("utf-8", "surrogateescape")  # Info-ZIP stores the name as the file system has it
     try:
         name = raw.decode("utf-8" if is_utf8 else "cp437")
     except UnicodeDecodeError as error:
-        raise CorruptImage(f"the name of archive member {printable(raw)!r} is not UTF-8, as its entry says", path=path) from error
-    return name.replace("\\", "/") if header.made_by >> 8 in _DOS_LIKE and "/" not in name else name
+        raise CorruptImage(f"the name of archive member {printable(raw)!r} is not UTF-8, as its entry says", path=path, offset=entry.offset) from error
+    return name.replace("\\", "/") if host in _DOS_LIKE and "/" not in name else name
 
 
 def _kind(header: Fields, name: str) -> str:
-    mode = header.attributes >> 16 if header.made_by >> 8 in (_UNIX, _MACOS) else 0
-    kinds = {stat.S_IFLNK: SYMBOLIC_LINK, stat.S_IFCHR: DEVICE, stat.S_IFBLK: DEVICE, stat.S_IFIFO: FIFO, stat.S_IFSOCK: OTHER, stat.S_IFDIR: FOLDER}
-    return FOLDER if name.endswith("/") else kinds.get(stat.S_IFMT(mode), DATA)
+    """By the Unix mode, which programs on other systems leave 0 or store, too."""
+    return FOLDER if name.endswith("/") else _KINDS.get(stat.S_IFMT(header.attributes >> 16), DATA)
 
 
-def _refuse_overlaps(storage: Storage, found: list[tuple[int, int, Member]]) -> None:
-    """Overlapping members are how a small archive becomes a huge one (D. Fifield, "A better zip bomb")."""
-    behind = 0
-    for start, end, member in sorted(found, key=lambda entry: entry[:2]):
-        if start < behind:
-            raise CorruptImage(f"archive member {printable(member.name)!r} overlaps another one", path=storage.name, offset=start)
-        behind = end
+def _check_places(storage: Storage, places: list[_Place], end: int) -> None:
+    """Refuse members that overlap, and such as the directory does not name.
+
+    Overlapping ones are how a small archive becomes a huge one (D. Fifield, "A better zip bomb").
+
+    :param end: where the directory begins
+    """
+    behind, described = 0, False
+    for place in [*sorted(places), _Place(end, end, False, "")]:
+        if place.start < behind:
+            raise CorruptImage(f"archive member {printable(place.name)!r} overlaps another one", path=storage.name, offset=place.start)
+        if place.start > behind and _begins_a_member(storage, behind, place.start, described):
+            raise CorruptImage("the zip archive has a member that its directory does not name", path=storage.name, offset=behind)
+        behind, described = place.end, place.described
+
+
+def _begins_a_member(storage: Storage, start: int, end: int, described: bool) -> bool:
+    """Whether a member's header stands in a part that no member takes: in front, or behind a data descriptor (4.3.9)."""
+    gap = storage.read_at(start, min(end - start, 24 + LOCAL_HEADER.size))
+    behind_descriptor = (16, 24) if gap.startswith(DESCRIPTOR_SIGNATURE) else (12, 20)
+    return any(gap.startswith(LOCAL_SIGNATURE, at) and len(gap) >= at + LOCAL_HEADER.size for at in (0, *(behind_descriptor if described else ())))

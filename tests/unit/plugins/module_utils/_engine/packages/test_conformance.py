@@ -249,13 +249,16 @@ def signed(program, tmp_path_factory):
     folder = tmp_path_factory.mktemp("signed")
 
     def sign(data, key="rsa:2048", algorithm="sha256", name=f"{NAME}.mf"):
-        run = [program("openssl"), "req", "-x509", "-newkey", key, "-nodes", "-subj", "/CN=x", "-keyout", "key", "-out", "cert"]
-        subprocess.run(run, cwd=folder, check=True, stderr=subprocess.DEVNULL)
+        if not (folder / f"{key}.key").exists():
+            run = [program("openssl"), "req", "-x509", "-newkey", key, "-nodes", "-subj", "/CN=x", "-keyout", f"{key}.key", "-out", f"{key}.cert"]
+            subprocess.run(run, cwd=folder, check=True, stderr=subprocess.DEVNULL)
         (folder / "mf").write_bytes(data)
         value = b"\1" * 64
         if key != "ed25519":
-            value = subprocess.run([program("openssl"), "dgst", f"-{algorithm}", "-sign", "key", "mf"], cwd=folder, check=True, stdout=subprocess.PIPE).stdout
-        return f"{algorithm.upper()}({name})= {value.hex()}\n".encode() + (folder / "cert").read_bytes()
+            value = subprocess.run(
+                [program("openssl"), "dgst", f"-{algorithm}", "-sign", f"{key}.key", "mf"], cwd=folder, check=True, stdout=subprocess.PIPE
+            ).stdout
+        return f"{algorithm.upper()}({name})= {value.hex()}\n".encode() + (folder / f"{key}.cert").read_bytes()
 
     return sign
 

@@ -22,8 +22,6 @@ OPEN = {
     "three thousand folders (tar), extract": "folders are made by a function that calls itself",
     "three thousand folders (tar.gz), extract": "the same",
     "three thousand folders (zip), extract": "the same",
-    "zip: a member of zeros (zip), extract": "what comes out of a zip archive's members is not bounded by what is in",
-    "zip: a member of zeros (zip), convert": "the same",
 }
 """What is known to be otherwise, and why; to be removed here when it is repaired"""
 

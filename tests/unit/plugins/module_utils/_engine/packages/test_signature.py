@@ -24,12 +24,12 @@ MANIFEST = b"SHA256(vm.ovf)= " + b"0f" * 32 + b"\nSHA256(disk.vmdk)= " + b"1e" *
 KEYS = {
     "rsa1024": ["rsa:1024"],
     "rsa2048": ["rsa:2048"],
-    "rsa4096": ["rsa:4096"],
+    "rsa3072": ["rsa:3072"],
     "p256": ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
     "p384": ["ec", "-pkeyopt", "ec_paramgen_curve:P-384"],
     "ed25519": ["ed25519"],
 }
-RSA_KEYS = ["rsa1024", "rsa2048", "rsa4096"]
+RSA_KEYS = ["rsa1024", "rsa2048", "rsa3072"]
 SUBJECT = "/C=DE/O=Example, Inc. + Sons/OU= spaces /CN=Größe #1\\/2/emailAddress=a@example.com"
 
 
@@ -114,7 +114,7 @@ def test_openssl_agrees_on_good_and_tampered_ones(openssl, key, algorithm):
 
 def test_the_key_of_the_first_certificate_counts(openssl):
     value = openssl.sign("rsa2048", "sha256")
-    first, second = openssl.certificate("rsa2048"), openssl.certificate("rsa4096")
+    first, second = openssl.certificate("rsa2048"), openssl.certificate("rsa3072")
     assert outcome(cert("sha256", value, first, second)) is True
     assert outcome(cert("sha256", value, second, first)) is False
 
@@ -271,7 +271,7 @@ def test_random_damage_never_crashes(openssl):
     chance = random.Random(5)
     sound = [openssl.der(name) for name in KEYS]
     refused = 0
-    for _round in range(3000):
+    for _round in range(1500):
         data = bytearray(chance.choice(sound))
         for _flip in range(chance.choice((1, 1, 2, 6))):
             data[chance.randrange(len(data))] = chance.choice((0, 2, 3, 6, 48, 127, 128, 129, 255, chance.randrange(256)))
@@ -283,4 +283,4 @@ def test_random_damage_never_crashes(openssl):
             assert signature.verify(MANIFEST).verified in (False, None)
         except ImageError:
             refused += 1
-    assert 0 < refused < 3000
+    assert 0 < refused < 1500
