@@ -4,8 +4,8 @@
 """Packages as programs make them, of kinds that nobody publishes: build_packages.py OUTDIR [NAME...]
 
 Each builder of BUILDERS leaves one package in a folder, and tells the disks that it has, in boot order, with what the
-guest sees of them. The command makes them all, with an expected.json beside each. How oVirt, XenServer and Vagrant lay
-out theirs is read off their sources (pack_ova.py and OvfOvaWriter; readers of XenCenter's OVF; vagrant-libvirt).
+guest sees of them. The command makes them all, with an expected.json beside each. How oVirt and XenServer lay out
+theirs is read off their sources (pack_ova.py and OvfOvaWriter; readers of XenCenter's OVF).
 """
 
 from __future__ import annotations
@@ -16,16 +16,19 @@ import tarfile
 import typing as t
 from pathlib import Path
 
+import build_boxes  # noqa: F401  # its builders are some of BUILDERS
 from package_parts import (
     ARCHIVES,
-    ENVELOPE,
+    BUILDERS,
     GIB,
     GRAIN,
     KIB,
     MIB,
+    Builder,
     Disk,
     Package,
     attributes,
+    builder,
     content,
     delta_vmdk,
     disk_element,
@@ -38,6 +41,7 @@ from package_parts import (
     image,
     item,
     overlay,
+    package,
     pieces,
     scsi,
     system,
@@ -47,34 +51,18 @@ from package_parts import (
     zipped,
 )
 
-BUILDERS: dict[str, t.Callable[[Path], Package]] = {}
-_Builder = t.Callable[[Path], Package]
 BLOCK, PAGE = 512, 4096
 PIECE = 100_000
 
 
-def builder(make: _Builder) -> _Builder:
-    BUILDERS[make.__name__] = make
-    return make
-
-
-def package(path: Path, data: bytes, kind: str, writer: str | None, systems: dict[str, list[Disk]], configuration: str | None = None) -> Package:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return Package(path, kind, writer, systems, configuration)
-
-
-def one_disk(
-    disk: bytes | None = None, *, href: str = "vm-disk1.vmdk", stored: bytes | None = None, name: str = "vm", hardware_extra: str = "", **more: t.Any
-) -> bytes:
+def one_disk(href: str = "vm-disk1.vmdk", stored: bytes | None = None, **more: t.Any) -> bytes:
     """VMware's descriptor of a system with one disk.
 
     :param stored: the file, for its size
     :param more: attributes of the File
     """
-    disk = content() if disk is None else disk
-    hard = hardware(scsi(), drive("vmdisk1"), extra=hardware_extra)
-    return envelope(file_element("file1", href, stored, **more), disk_element("vmdisk1", len(disk), "file1"), system(name, hard))
+    hard = hardware(scsi(), drive("vmdisk1"))
+    return envelope(file_element("file1", href, stored, **more), disk_element("vmdisk1", len(content()), "file1"), system("vm", hard))
 
 
 # Programs' own dialects
@@ -351,7 +339,7 @@ def names(folder: Path) -> Package:
 # Around a package
 
 
-def wrapped(kind: str) -> _Builder:
+def wrapped(kind: str) -> Builder:
     """The same package in one kind of archive."""
 
     def make(folder: Path) -> Package:
@@ -374,88 +362,6 @@ def ova_in_zip(folder: Path) -> Package:
     data = zipped({"download/readme.txt": b"Unpack me.\n", "download/vm.ova": (folder / "vm.ova").read_bytes()})
     (folder / "vm.ova").unlink()
     return package(folder / "vm.zip", data, "ova", "VMware", inner.systems)
-
-
-# Vagrant boxes, and no description at all
-
-VAGRANTFILE = b'Vagrant.configure("2") do |config|\n  raise "this is a program, and nobody runs it"\nend\n'
-
-
-def box(path: Path, provider: str, disks: list[Disk], /, *, archive: str = "tar.gz", others: t.Iterable[str] = (), **metadata: t.Any) -> Package:
-    """A box; the metadata has the provider and what else is given.
-
-    :param others: names of further files, empty ones
-    """
-    files = {"./metadata.json": json.dumps({"provider": provider, **metadata}).encode(), "./Vagrantfile": VAGRANTFILE}
-    files.update((f"./{name}", b"") for name in others)
-    files.update((f"./{disk.files[0]}", image(disk.content, disk.format)) for disk in disks)
-    return package(path, ARCHIVES[archive](files), "vagrant", f"Vagrant ({provider})", {path.name.partition(".")[0]: disks})
-
-
-def box_disks(form: str, *paths: str) -> list[Disk]:
-    return [Disk(path, content(number), (path,), form) for number, path in enumerate(paths, 1)]
-
-
-@builder
-def box_libvirt(folder: Path) -> Package:
-    """The first format: the disk is called box.img, its size in GiB is rounded up."""
-    return box(folder / "debian.box", "libvirt", box_disks("qcow2", "box.img"), format="qcow2", virtual_size=1)
-
-
-@builder
-def box_libvirt_disks(folder: Path) -> Package:
-    """The second: any number of disks, in the order in which they are attached."""
-    disks = box_disks("qcow2", "system.img", "disks/data.img")
-    listed = [{"path": "system.img"}, {"path": "disks/data.img", "name": "data"}]
-    return box(folder / "debian.box", "libvirt", disks, disks=listed, architecture="arm64")
-
-
-@builder
-def box_qemu_zip(folder: Path) -> Package:
-    """A zip archive is allowed, too."""
-    return box(folder / "debian.box", "qemu", box_disks("qcow2", "box.img"), archive="zip", architecture="amd64")
-
-
-@builder
-def box_hyperv(folder: Path) -> Package:
-    disks = box_disks("vhdx", "Virtual Hard Disks/debian.vhdx")
-    return box(folder / "debian.box", "hyperv", disks, others=["Virtual Machines/0F.vmcx", "Virtual Machines/0F.vmgs"])
-
-
-@builder
-def box_vmware(folder: Path) -> Package:
-    return box(folder / "debian.box", "vmware_desktop", box_disks("vmdk", "disk.vmdk"), others=["debian.vmx", "debian.nvram", "debian.vmsd", "debian.vmxf"])
-
-
-@builder
-def box_virtualbox(folder: Path) -> Package:
-    """OVF of VirtualBox 7, with the metadata beside."""
-    stored = image(content())
-    machine = '    <vbox:Machine ovf:required="false" version="1.19-linux" uuid="{1}" name="debian" OSType="Debian_64"/>\n'
-    controller = item(20, 3, "sataController0", Address=0, ResourceSubType="AHCI")
-    place = item(17, 4, "disk1", AddressOnParent=0, HostResource="/disk/vmdisk1", Parent=3)
-    body = system("debian", hardware(controller, place, kind="virtualbox-2.2") + machine)
-    names = ' xmlns:vbox="http://www.virtualbox.org/ovf/machine"'
-    ovf = envelope(file_element("file1", "box-disk001.vmdk"), disk_element("vmdisk1", len(content()), "file1"), body, namespaces=names, uri=ENVELOPE)
-    files = {"./box.ovf": ovf, "./metadata.json": b'{"provider":"virtualbox"}', "./Vagrantfile": VAGRANTFILE, "./box-disk001.vmdk": stored}
-    disks = [Disk("vmdisk1", content(), ("box-disk001.vmdk",), bus="sata")]
-    return package(folder / "debian.box", ARCHIVES["tar.gz"](files), "ova", "VirtualBox", {"debian": disks})
-
-
-@builder
-def gce(folder: Path) -> Package:
-    """What Google Compute Engine imports: disk.raw in a tar archive of GNU's, compressed."""
-    data = gzipped(tar({"disk.raw": content()}, tarfile.GNU_FORMAT))
-    return package(folder / "image.tar.gz", data, "archive", None, {"image": box_disks("raw", "disk.raw")})
-
-
-@builder
-def images_in_zip(folder: Path) -> Package:
-    """Disks of two formats in a folder of a zip archive, with a text that is none."""
-    disks = [*box_disks("vhd", "images/azure.vhd"), Disk("images/kvm.bin", content(2), ("images/kvm.bin",), "qcow2")]
-    files = {disk.files[0]: image(disk.content, disk.format) for disk in disks}
-    data = zipped({"images/README": b"Two disks, and this text.\n" * 100, **files})
-    return package(folder / "image.zip", data, "archive", None, {"image": disks})
 
 
 def main(out: str, *wanted: str) -> None:

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What packages are made of: disks whose content is known, images of them, elements of descriptors, archives.
 
-The same bytes every time, from nothing but Python and the engine's writers. build_packages.py puts them together.
+The same bytes every time (of one version of Python and zlib), from nothing but Python and the engine's writers.
+build_packages.py puts them together.
 """
 
 from __future__ import annotations
@@ -77,6 +78,22 @@ class Package(t.NamedTuple):
             for name, disks in self.systems.items()
         }
         return {**self._asdict(), "path": self.path.name, "systems": systems}
+
+
+Builder = t.Callable[[Path], Package]
+BUILDERS: dict[str, Builder] = {}
+"""by name; each makes one package in a folder, the same bytes every time"""
+
+
+def builder(make: Builder) -> Builder:
+    BUILDERS[make.__name__] = make
+    return make
+
+
+def package(path: Path, data: bytes, kind: str, writer: str | None, systems: dict[str, list[Disk]], configuration: str | None = None) -> Package:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return Package(path, kind, writer, systems, configuration)
 
 
 @functools.cache

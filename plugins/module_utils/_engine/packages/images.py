@@ -32,6 +32,7 @@ FORMAT_URIS = (
     ("Ecma-119", ("iso",)),
     ("LinkId=137171", ("vhd",)),
     ("bb676673", ("vhd",)),
+    ("vhdspec", ("vhd",)),
 )
 
 

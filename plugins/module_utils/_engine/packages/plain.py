@@ -32,7 +32,7 @@ def envelope_of(files: t.Sequence[tuple[str, int]], is_image: t.Callable[[str], 
     if not images:
         there = ", ".join(repr(printable(name)) for name, _size in files[:_MAX_NAMED]) or "nothing"
         raise InvalidImage("is no package: there is no .ovf file in it, and no disk image", path=path, hint=f"It has: {there}")
-    return envelope(stem(path), None, images)
+    return envelope(bare_system(stem(path)), None, images)
 
 
 def stem(path: str) -> str:
@@ -43,22 +43,30 @@ def stem(path: str) -> str:
     return name
 
 
-def envelope(name: str, writer: str | None, images: t.Sequence[tuple[str, int | None]], capacity: int | None = None, os: GuestSystem | None = None) -> Envelope:
-    """A package of one system with these disks, of which nothing else is known.
+def bare_system(name: str, os: GuestSystem | None = None) -> System:
+    """A system of which nothing is known but its disks: all that the envelope has."""
+    return System("", name, [], None, None, None, os or GuestSystem(), Hardware())
 
-    :param name: of the system
+
+_Files = t.Sequence[tuple[str, t.Optional[int]]]
+
+
+def envelope(system: System, writer: str | None, images: _Files, capacity: int | None = None, parts: _Files = ()) -> Envelope:
+    """A package of one system with these disks, whose ids are the names of their files.
+
     :param images: names and sizes (bytes, None when it is not known) of the files
     :param capacity: of each disk in bytes, where it is known
+    :param parts: files that disks need, but that are none by themselves
     """
     return Envelope(
         version="",
         writer=writer,
-        files=[File(image, image, size, "", None) for image, size in images],
+        files=[File(image, image, size, "", None) for image, size in (*images, *parts)],
         disks=[Disk(image, image, capacity, "", "", "", False) for image, _size in images],
         networks=[],
         configurations=[],
         configuration=None,
-        systems=[System("", name, [], None, None, None, os or GuestSystem(), Hardware())],
+        systems=[system],
         properties=[],
         warnings=[],
     )

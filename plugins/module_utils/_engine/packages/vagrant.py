@@ -11,30 +11,33 @@ Formats" (versions 1 and 2), which vagrant-qemu reads, too; vagrant_utm, "Creati
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import posixpath
 import re
 import typing as t
 
-from ..errors import InvalidImage, LimitExceeded, UnsupportedImage, printable
+from ..errors import AmbiguousImage, InvalidImage, LimitExceeded, UnsupportedImage, printable
 from ..limits import GIB, MAX_DESCRIPTOR
+from ..storage.base import Storage
 from .container import inside
-from .model import Envelope
+from .model import Envelope, System
 from .ovf.guest import HIGH, GuestSystem
-from .plain import envelope, stem
+from .plain import bare_system, envelope, stem
+from .vmx import read_system
 
 METADATA = "metadata.json"
 MAX_DISKS = 1000
 
 _BY_METADATA = ("libvirt", "qemu")
+_VMWARE = ("vmware_desktop", "vmware_fusion", "vmware_workstation")
+"""their boxes have a .vmx file, which names the disks"""
 _OVF = ("virtualbox", "vmware_ovf", "vcloud", "vcenter", "vcloudair")
 """their boxes are OVF packages, for which metadata.json is not asked"""
 # Providers whose disks are named by nothing but their endings; of several, the first that there are files with.
 _ENDINGS = {
     "hyperv": ((".vhdx", ".vhd"),),
-    "vmware_desktop": ((".vmdk",),),
-    "vmware_fusion": ((".vmdk",),),
-    "vmware_workstation": ((".vmdk",),),
+    **dict.fromkeys(_VMWARE, ((".vmdk",),)),
     "parallels": ((".hds",), (".hdd",)),
     "utm": ((".qcow2",), (".img",)),
 }
@@ -44,25 +47,34 @@ _ARCHITECTURES = {"amd64": "x86_64", "x86_64": "x86_64", "arm64": "aarch64", "aa
 _MAX_DIGITS = 20
 
 
-def parse_box(data: bytes, name: str, *, files: t.Mapping[str, int]) -> Envelope:
+def parse_box(data: bytes, name: str, *, files: t.Mapping[str, int], open_name: t.Callable[[str], Storage]) -> Envelope:
     """A box as a package of one system.
 
     :param data: metadata.json
     :param name: of that file, for messages: the archive or folder, one character, its name in there
     :param files: the box's files with their sizes (bytes)
+    :param open_name: opens one of them
     :raises InvalidImage: not the metadata of a box, or it names no disk
+    :raises AmbiguousImage: two .vmx files
     :raises UnsupportedImage: a provider whose boxes have no disks of their own
     :raises LimitExceeded: the metadata is too large, or names too many disks
+    :raises ImageError: the .vmx file cannot be read
     """
     metadata = _object(data, name)
     provider = metadata.get("provider")
     if not isinstance(provider, str):
         raise InvalidImage("the metadata of the box names no provider", path=name)
     # A "!" may also be a part of a folder's name: only what is there tells where the box ends.
-    inner = next((there for there in files if posixpath.basename(there) == METADATA and name.endswith(there)), posixpath.basename(name))
+    inner = next((there for there in files if posixpath.basename(there) == METADATA), posixpath.basename(name))
     folder = posixpath.dirname(inner)
+    box = name[: -len(inner) - 1] or name
+    system = bare_system(stem(box), _guest(metadata))
+    machine = _machine(files, folder, open_name) if provider in _VMWARE else None
     capacity = None
-    if provider in _BY_METADATA:
+    if machine is not None:
+        system = dataclasses.replace(machine, name=machine.name or system.name, os=_together(machine.os, system.os))
+        paths = [drive.reference for drive in system.hardware.drives]
+    elif provider in _BY_METADATA:
         paths = _listed(metadata, name)
         capacity = _virtual_size(metadata) if len(paths) == 1 else None
     elif provider in _ENDINGS:
@@ -75,9 +87,11 @@ def parse_box(data: bytes, name: str, *, files: t.Mapping[str, int]) -> Envelope
         raise InvalidImage("the box has no disk", path=name)
     if len(paths) > MAX_DISKS:
         raise LimitExceeded(f"the box has more than {MAX_DISKS} disks", path=name)
-    images = [(path, files.get(inside(posixpath.join(folder, path)) or "")) for path in dict.fromkeys(paths)]
-    box = name[: -len(inner) - 1] or name
-    return envelope(stem(box), f"Vagrant ({printable(provider)})", images, capacity, _guest(metadata))
+    images = {path: files.get(inside(posixpath.join(folder, path)) or "") for path in paths}
+    # Extents, and what snapshots are the differences to.
+    vmdks = {posixpath.relpath(there, folder or "."): size for there, size in files.items() if provider in _VMWARE and there.lower().endswith(".vmdk")}
+    parts = [(path, size) for path, size in vmdks.items() if path not in images]
+    return envelope(system, f"Vagrant ({printable(provider)})", list(images.items()), capacity, parts)
 
 
 def _object(data: bytes, name: str) -> dict[str, t.Any]:
@@ -141,6 +155,29 @@ def _ending(files: t.Iterable[str], endings: t.Iterable[tuple[str, ...]]) -> lis
     return []
 
 
+def _machine(files: t.Iterable[str], folder: str, open_name: t.Callable[[str], Storage]) -> System | None:
+    """What the .vmx file beside the metadata describes; None when there is none."""
+    there = [name for name in files if name.lower().endswith(".vmx") and posixpath.dirname(name) == folder]
+    if not there:
+        return None
+    storage = open_name(there[0])
+    try:
+        if len(there) > 1:
+            raise AmbiguousImage(f"the box has {len(there)} .vmx files", path=storage.name)
+        if storage.size > MAX_DESCRIPTOR:
+            raise LimitExceeded(f"the file has {storage.size} bytes; {MAX_DESCRIPTOR} is the most that is read of one of its kind", path=storage.name)
+        return read_system(storage.read_exact(0, storage.size, "the file"), storage.name)
+    finally:
+        storage.close()
+
+
 def _guest(metadata: dict[str, t.Any]) -> GuestSystem:
     architecture = _ARCHITECTURES.get(str(metadata.get("architecture")).lower())
     return GuestSystem(architecture=architecture, confidence=HIGH if architecture else None, source=METADATA if architecture else None)
+
+
+def _together(machine: GuestSystem, metadata: GuestSystem) -> GuestSystem:
+    """What the .vmx file says, with the architecture of the metadata where it says none."""
+    if machine.architecture is not None or metadata.architecture is None:
+        return machine
+    return machine._replace(architecture=metadata.architecture, confidence=machine.confidence or HIGH, source=machine.source or METADATA)

@@ -40,7 +40,7 @@ class Settings:
         if len(data) > MAX_DESCRIPTOR:
             raise LimitExceeded(f"the file has {len(data)} bytes; {MAX_DESCRIPTOR} is the most that is read", path=name)
         self._values: dict[str, str] = {}
-        for line in data.decode("utf-8-sig", "replace").splitlines():
+        for line in data.decode("utf-8-sig", "replace").split("\n"):
             match = _LINE.fullmatch(line)
             if match is not None:
                 key = match[1].lower()
@@ -66,7 +66,7 @@ class Settings:
 
 
 def read_system(data: bytes, name: str) -> System:
-    """The machine. The references of its drives are names of files, relative to the .vmx file.
+    """The machine. Its drives refer to disks by the names of their files, relative to the .vmx file.
 
     :param data: the .vmx file
     :param name: of that file, for messages
@@ -110,11 +110,11 @@ def _drives(settings: Settings) -> list[Drive]:
     """The drives that are there; those for CDs refer to files of VMware's host, which are no part of the machine."""
     controllers: dict[str, Controller] = {}
     order = [place.strip().lower() for place in settings.text("bios.hddorder").split(",")]
-    drives = []
+    drives: list[Drive] = []
     for key in settings.keys():
         place, dot, setting = key.rpartition(".")
         match = _DEVICE.fullmatch(place)
-        if match is None or not dot or setting != "filename" or settings.text(f"{place}.present").lower() == "false":
+        if match is None or not dot or setting != "filename" or not settings.is_true(f"{place}.present"):
             continue
         bus, number = match[2], int(match[3])
         model = _SCSI_MODELS.get(settings.text(f"{match[1]}.virtualdev").lower()) if bus == "scsi" else _MODELS.get(bus)
@@ -122,7 +122,7 @@ def _drives(settings: Settings) -> list[Drive]:
         device = "cdrom" if "cdrom" in settings.text(f"{place}.devicetype").lower() else "disk"
         boot_index = order.index(place) if place in order else None
         reference = settings.text(key) if device == "disk" else ""
-        drives.append(Drive(place, "file", reference, controller, int(match[4]), boot_index, len(drives), device))
+        drives.append(Drive(place, "disk", reference, controller, int(match[4]), boot_index, len(drives), device))
     return drives
 
 

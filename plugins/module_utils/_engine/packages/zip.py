@@ -49,6 +49,7 @@ _NOT_READ = {1: "Shrink", 6: "Implode", 9: "Deflate64", 14: "LZMA", 96: "JPEG", 
 _UNICODE_PATH = 0x7075
 """Info-ZIP's extra field: version 1, CRC-32 of the header's own name, and the name in UTF-8 (4.6.9)"""
 
+_HEADER = "the header of an archive member"
 _UNIX, _MACOS = 3, 19
 _DOS_LIKE = (0, 10, 11, 14)
 """FAT, and Windows in its several numbers: their programs write backslashes at times"""
@@ -91,15 +92,14 @@ def members(storage: Storage) -> t.Iterator[Member]:
 
 def _member(storage: Storage, entry: Entry, directory: Directory) -> tuple[Member, _Place]:
     path, header = storage.name, entry.header
-    where = f"the header of archive member {printable(entry.name)!r}"
-    local = LOCAL_HEADER.unpack(storage.read_exact(entry.offset, LOCAL_HEADER.size, where))
+    local = LOCAL_HEADER.unpack(storage.read_exact(entry.offset, LOCAL_HEADER.size, _HEADER))
     variable = entry.offset + LOCAL_HEADER.size
     start = variable + local.name_length + local.extra_length
     if start + entry.stored > directory.offset:
         raise CorruptImage(f"archive member {printable(entry.name)!r} ends behind the beginning of the directory", path=path, offset=entry.offset)
-    rest = storage.read_exact(variable, start - variable, where)
+    rest = storage.read_exact(variable, start - variable, _HEADER)
     if not _agree(local, rest, entry, path):
-        raise CorruptImage(f"{where} contradicts the archive's directory", path=path, offset=entry.offset)
+        raise CorruptImage(f"the header of archive member {printable(entry.name)!r} contradicts the archive's directory", path=path, offset=entry.offset)
     name = _name(entry, path)
     kind = _kind(header, name)
     if kind == FOLDER and entry.size:

@@ -168,6 +168,7 @@ VARIANTS = {
     "hybrid iso": ("iso", at(iso(), (446, partition(0x17, 0, 500, 0x80) + bytes(48) + b"\x55\xaa"), gpt())),
     "pzstd": ("zstd", b"\x50\x2a\x4d\x18\x04\0\0\0abcd\x28\xb5\x2f\xfd"),
     "empty bzip2": ("bzip2", b"BZh9\x17rE8P\x90\0\0\0\0"),
+    "empty zip": ("zip", b"PK\5\6" + bytes(18)),
     "compressed dmg": ("dmg", at((0, b"BZh91AY&SY"), KOLY)),
     "dmg with partitions": ("dmg", at(MBR, gpt(), KOLY)),
     "tar without ustar": ("tar", old_tar("a")),

@@ -19,7 +19,7 @@ from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.cont
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.opening import open_package
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.plain import envelope_of, stem
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.vagrant import MAX_DISKS, parse_box
-from build_packages import box, box_disks
+from build_boxes import box, box_disks
 from package_parts import content, image, tar
 
 GIB = 1 << 30
@@ -27,7 +27,11 @@ GIB = 1 << 30
 
 def parse(metadata, *files, name="/boxes/debian-12.box!metadata.json"):
     data = metadata if isinstance(metadata, bytes) else json.dumps(metadata).encode()
-    return parse_box(data, name, files={file: 1000 for file in ("metadata.json", *files)})
+    return parse_box(data, name, files={file: 1000 for file in ("metadata.json", *files)}, open_name=no_file)
+
+
+def no_file(name):
+    raise AssertionError(f"{name} was opened")
 
 
 DISKS = {
@@ -45,7 +49,7 @@ DISKS = {
         ["Virtual Hard Disks/a.vhdx", "Virtual Hard Disks/b.VHD", "Virtual Machines/1.vmcx"],
         ["Virtual Hard Disks/a.vhdx", "Virtual Hard Disks/b.VHD"],
     ),
-    "vmware, one file": ({"provider": "vmware_desktop"}, ["a.vmx", "disk.vmdk", "a.nvram"], ["disk.vmdk"]),
+    "vmware, one file": ({"provider": "vmware_desktop"}, ["disk.vmdk", "a.nvram"], ["disk.vmdk"]),
     "vmware, in extents": (
         {"provider": "vmware_fusion"},
         ["disk.vmdk", "disk-s001.vmdk", "Disk-S002.vmdk", "two-flat.vmdk", "two.vmdk"],
@@ -66,11 +70,13 @@ DISKS = {
 def test_disks(name):
     metadata, files, disks = DISKS[name]
     envelope = parse(metadata, *files)
-    assert [disk.file_ref for disk in envelope.disks] == [file.href for file in envelope.files] == disks
+    assert [disk.file_ref for disk in envelope.disks] == disks
+    parts = [file for file in files if file.endswith(".vmdk") and file not in disks]
+    assert [file.href for file in envelope.files] == disks + parts
     assert envelope.writer == f"Vagrant ({metadata['provider']})"
     (system,) = envelope.systems
     assert (system.id, system.name, envelope.version, envelope.warnings) == ("", "debian-12", "", [])
-    assert [file.size for file in envelope.files] == [1000] * len(disks)
+    assert {file.size for file in envelope.files} == {1000}
 
 
 @pytest.mark.parametrize(
@@ -105,7 +111,7 @@ REFUSED = {
     "two providers": (b'{"provider": "libvirt", "provider": "docker"}', InvalidImage, "two values"),
     "two paths": (b'{"provider": "libvirt", "disks": [{"path": "a", "path": "b"}]}', InvalidImage, "two values"),
     "not a number": (b'{"provider": "libvirt", "virtual_size": NaN}', InvalidImage, "NaN is no number"),
-    "a number without end": (b'{"provider": "libvirt", "virtual_size": %s}' % (b"9" * 500_000), InvalidImage, "digits"),
+    "a number without end": (b'{"provider": "libvirt", "virtual_size": %s}' % (b"9" * 500_000), InvalidImage, "a number has 500000 digits"),
     "deep": (b'{"a":' * 100_000, InvalidImage, "not JSON"),
     "large": (b" " * (1 << 20) + b"{}", LimitExceeded, "the most that is read"),
     "disks that are no list": (b'{"provider": "libvirt", "disks": {"path": "a"}}', InvalidImage, "without a path"),
@@ -116,7 +122,7 @@ REFUSED = {
     "many disks": (json.dumps({"provider": "libvirt", "disks": [{"path": "a"}] * (MAX_DISKS + 1)}).encode(), LimitExceeded, "more than"),
     "no disk": (b'{"provider": "hyperv"}', InvalidImage, "no disk"),
     "no descriptor": (b'{"provider": "virtualbox"}', InvalidImage, r"\.ovf file"),
-    "a provider without disks": (b'{"provider": "docker\\u0007"}', UnsupportedImage, r"'docker\\x07'"),
+    "a provider without disks": (b'{"provider": "docker\\u0007"}', UnsupportedImage, r"'docker\\\\x07'"),
 }
 
 
@@ -182,12 +188,13 @@ def test_a_box_in_a_folder_of_its_archive(tmp_path):
     (tmp_path / "a!b.box").write_bytes(tar(files))
     with open_package(str(tmp_path / "a!b.box")) as package:
         assert package.systems[0].name == "a!b"
+        assert package.envelope.files[0].size == len(image(content(), "vhdx"))
         assert [(disk.disk_id, disk.file, disk.problem) for disk in package.disks()] == [("Virtual Hard Disks/a.vhdx", "box/Virtual Hard Disks/a.vhdx", None)]
 
 
 def test_a_box_with_a_descriptor_is_ovf(tmp_path):
     """Whatever its metadata says."""
-    made = box(tmp_path / "a.box", "libvirt", box_disks("qcow2", "box.img"), others=["box.ovf"])
+    made = box(tmp_path / "a.box", "libvirt", box_disks("qcow2", "box.img"), others={"box.ovf": b""})
     with pytest.raises(InvalidImage, match="not well-formed"):
         open_package(str(made.path))
 
@@ -206,7 +213,7 @@ def test_plain_archives_without_an_image():
     files = [(f"file\n{number}", 1) for number in range(10)]
     with pytest.raises(InvalidImage, match="no disk image") as caught:
         envelope_of(files, lambda _name: False, "/x/a.zip")
-    assert (caught.value.path, caught.value.hint) == ("/x/a.zip", "It has: " + ", ".join(f"'file\\n{number}'" for number in range(5)))
+    assert (caught.value.path, caught.value.hint) == ("/x/a.zip", "It has: " + ", ".join(f"'file\\\\n{number}'" for number in range(5)))
     with pytest.raises(InvalidImage, match="It has: nothing"):
         envelope_of([], lambda _name: True, "/x/a.zip")
 

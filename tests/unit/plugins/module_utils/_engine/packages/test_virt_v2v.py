@@ -18,6 +18,7 @@ from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.open
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.source import Request, open_source
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.transfer.digest import content_digests
 from build_ova import NAME, build_ova, descriptor, manifest
+from build_packages import BUILDERS
 
 HREF = f"{NAME}-disk1.vmdk"
 SECOND = f"{NAME}-disk2.vmdk"
@@ -152,3 +153,34 @@ def test_pieces(tmp_path, files):
         (pieces / f"{HREF}.{start // 65536:09}").write_bytes(files[HREF][start : start + 65536])
     theirs = virt_v2v.read(whole, tmp_path / "v2v")
     assert [ours(pieces, number) for number in range(2)] == theirs.digests
+
+
+# What virt-v2v 2.2 makes of the packages that nobody publishes; what the builder says of each is tested elsewhere.
+KINDS = {
+    **dict.fromkeys(
+        ["box_virtualbox", "compressed", "one_piece_without_number", "solaris", "snapshots", "in_tar", "in_tar_gz", "in_tar_xz", "in_zip", "in_stored_zip"],
+        "the same",
+    ),
+    **dict.fromkeys(
+        ["box_libvirt", "box_libvirt_disks", "box_qemu_zip", "box_hyperv", "box_vmware", "gce", "images_in_zip", "ova_in_zip"], "no .ovf file was found"
+    ),
+    **dict.fromkeys(["chunked", "one_piece"], "unsupported file format"),  # a descriptor; of the folder it reads the last piece
+    **dict.fromkeys(["in_tar_bz2", "in_tar_zst"], "unsupported file format"),
+    **dict.fromkeys(["empty_disk", "property_capacity"], "error parsing disk fileRef"),
+    "names": "which was not found in the OVA archive",  # it does not decode percent escapes
+    "ovirt": "expecting XML expression to return an integer",
+    "compressed_chunked": "error uncompressing",
+    "parent_ref": "qemu-nbd did not start up",
+    "collection": "virt-v2v sees nothing in it",
+    "xenserver": "different",  # it sees no disks
+    "powervc": "different",  # it takes the disks in the order of their Items, not of their addresses
+    "chunked_listed_whole": "different",  # it takes the last piece for the whole
+    "configurations": "different",  # it adds up the memory of all configurations, or takes the first
+}
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_what_nobody_publishes(tmp_path, v2v, name):
+    built = BUILDERS[name](tmp_path)
+    (tmp_path / "theirs").mkdir()
+    assert KINDS[name] in virt_v2v.compare(built.path, tmp_path / "theirs")

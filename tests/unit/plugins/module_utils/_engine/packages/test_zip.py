@@ -19,6 +19,7 @@ import zlib
 import pytest
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.errors import CorruptImage, ImageError, InvalidImage, LimitExceeded, UnsupportedImage
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages import zip as archive
+from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.container import Archive
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.members import (
     DATA,
     DEVICE,
@@ -60,6 +61,23 @@ def patched(data, signature, offset, value):
     """The archive with a value in the first structure of a kind."""
     at = data.index(signature) + offset
     return data[:at] + value + data[at + len(value) :]
+
+
+def holding(packed, method, crc32, size):
+    """An archive of one member, whose stored bytes are given."""
+    data = made({"a": packed}, zipfile.ZIP_STORED)
+    for signature, at in ((b"PK\3\4", 8), (b"PK\1\2", 10)):
+        data = patched(data, signature, at, struct.pack("<H", method))
+        data = patched(data, signature, at + 6, struct.pack("<III", crc32, len(packed), size))
+    return data
+
+
+def lengthened(more):
+    """An archive of one stored member, both of whose headers give it more bytes than it has."""
+    data = made({"a": b"abc"}, zipfile.ZIP_STORED)
+    for signature, at in ((b"PK\3\4", 18), (b"PK\1\2", 20)):
+        data = patched(data, signature, at, struct.pack("<II", 3 + more, 3 + more))
+    return data
 
 
 def by_python(method):
@@ -188,6 +206,7 @@ def test_a_member_of_more_than_4_gib(tmp_path):
 def test_a_zip64_member_that_contradicts_itself():
     """The sizes in the Zip64 field of a member's own header count, too."""
     data = made({"a": b"abc"}, zipfile.ZIP_STORED, force_zip64=True)
+    data = patched(data, b"PK\3\4", 18, b"\xff" * 8)  # as newer Pythons do
     with zipfile.ZipFile(io.BytesIO(data)) as theirs:
         assert theirs.read("a") == b"abc"
     assert [member.size for member in members(data)] == [3]
@@ -197,16 +216,52 @@ def test_a_zip64_member_that_contradicts_itself():
         members(data[:at] + struct.pack("<QQ", 3, 4) + data[at + 16 :])
 
 
-@pytest.mark.parametrize(("offset", "value"), [(8, b"\2\0"), (10, b"\2\0"), (12, b"\1\0\0\0"), (16, b"\0\0\0\0")])
+def with_zip64_end(data, offset=0, value=b""):
+    """The archive with a Zip64 end in front of its other end, which would do; with a value in it or in its locator."""
+    entries, size, start = struct.unpack("<10xHII2x", data[-22:])
+    record = struct.pack("<4sQ2H2I4Q", b"PK\6\6", 44, 45, 45, 0, 0, entries, entries, size, start)
+    added = record + struct.pack("<4sIQI", b"PK\6\7", 0, len(data) - 22, 1)
+    return data[:-22] + added[:offset] + value + added[offset + len(value) :] + data[-22:]
+
+
+def test_a_zip64_end_that_was_not_needed():
+    assert [member.name for member in members(with_zip64_end(SMALL))] == ["a", "b"]
+
+
+@pytest.mark.parametrize(("offset", "value"), [(8, b"\3\0"), (10, b"\3\0"), (12, b"\1\0\0\0"), (16, b"\0\0\0\0")])
 def test_two_ends_that_disagree(offset, value):
-    """A Zip64 end beside one whose numbers would fit: programs take either."""
-    data = made({"a": b"abc"})
-    end = zipfile.ZipFile(io.BytesIO(data))
-    record = struct.pack("<4sQ2H2I4Q", b"PK\6\6", 44, 45, 45, 0, 0, 1, 1, len(data) - 22 - end.start_dir, end.start_dir)
-    both = data[:-22] + record + struct.pack("<4sIQI", b"PK\6\7", 0, len(data) - 22, 1) + data[-22:]
-    assert [member.name for member in members(both)] == ["a"]
+    """Programs take either."""
     with pytest.raises(CorruptImage, match="contradicts the other one"):
-        members(patched(both, b"PK\5\6", offset, value))
+        members(patched(with_zip64_end(SMALL), b"PK\5\6", offset, value))
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "kind", "message"),
+    [
+        (0, b"XX", CorruptImage, "Zip64 end of the archive is damaged"),
+        (4, b"\x2d", CorruptImage, "Zip64 end of the archive is damaged"),
+        (56 + 4, b"\1", UnsupportedImage, "one part of several"),
+        (56 + 8, b"\0", CorruptImage, "Zip64 end of the archive is damaged"),
+        (56 + 14, b"\1", CorruptImage, "behind the end of the file"),
+        (56 + 16, b"\2", UnsupportedImage, "one part of several"),
+    ],
+)
+def test_a_damaged_zip64_end(offset, value, kind, message):
+    with pytest.raises(kind, match=message):
+        members(with_zip64_end(SMALL, offset, value))
+
+
+def test_a_member_in_another_part():
+    """By its number in the entry, or in its Zip64 field."""
+    data = patched(SMALL, b"PK\1\2", 34, b"\1")
+    with pytest.raises(UnsupportedImage, match="one part of several"):
+        members(data)
+    info = zipfile.ZipInfo("a")
+    info.extra = struct.pack("<HHI", 1, 4, 1)
+    data = patched(made({info: b"x"}, zipfile.ZIP_STORED), b"PK\1\2", 34, b"\xff\xff")
+    with pytest.raises(UnsupportedImage, match="one part of several"):
+        members(data)
+    assert [member.name for member in members(data.replace(info.extra, struct.pack("<HHI", 1, 4, 0)))] == ["a"]
 
 
 def named(name, raw=None, system=3, flags=0, extra=b"", mode=0):
@@ -236,6 +291,7 @@ def unicode_path(raw, name):
         (named("vm/disk", b"vm\\disk", system=0), "vm/disk"),
         (named("vm/disk", b"vm\\disk"), "vm\\disk"),
         (named("a/b/c", b"a/b\\c", system=0), "a/b\\c"),
+        (named("vm/disk", b"vm\\disk", flags=1 << 11), "vm\\disk"),
         (named("../x"), "../x"),
     ],
 )
@@ -289,15 +345,6 @@ def test_methods_that_come_from_elsewhere(method, pack):
     storage = Memory(holding(pack(content), method, zlib.crc32(content), len(content)), "test.zip")
     (member,) = archive.members(storage)
     assert open_member(storage, member, "a").read_at(0, 300) == content
-
-
-def holding(packed, method, crc32, size):
-    """An archive of one member, whose stored bytes are given."""
-    data = made({"a": packed}, zipfile.ZIP_STORED)
-    for signature, at in ((b"PK\3\4", 8), (b"PK\1\2", 10)):
-        data = patched(data, signature, at, struct.pack("<H", method))
-        data = patched(data, signature, at + 6, struct.pack("<III", crc32, len(packed), size))
-    return data
 
 
 def _raw_block(data):
@@ -358,7 +405,15 @@ STREAMED = _streamed()
         (patched(SMALL, b"PK\1\2", 0, b"XX"), CorruptImage, "directory of the zip archive is damaged"),
         (patched(SMALL, b"PK\3\4", 30, b"c"), CorruptImage, "contradicts the archive's directory"),
         (patched(SMALL, b"PK\3\4", 8, b"\x08"), CorruptImage, "contradicts the archive's directory"),
+        (patched(SMALL, b"PK\5\6", 6, b"\1"), UnsupportedImage, "one part of several"),
+        (patched(SMALL, b"PK\5\6", 8, b"\1"), UnsupportedImage, "one part of several"),
+        (patched(SMALL, b"PK\3\4", 6, b"\1"), CorruptImage, "contradicts the archive's directory"),
+        (patched(SMALL, b"PK\3\4", 6, b"\x08"), CorruptImage, "contradicts the archive's directory"),
+        (patched(SMALL, b"PK\3\4", 14, b"\0\0\0\0"), CorruptImage, "contradicts the archive's directory"),
         (patched(SMALL, b"PK\3\4", 22, b"\1"), CorruptImage, "contradicts the archive's directory"),
+        (patched(STREAMED, b"PK\3\4", 18, b"\xff" * 8), None, None),
+        (holding(b"abc", 0, zlib.crc32(b"abc"), 4), CorruptImage, "has 3 bytes, and 4 of content"),
+        (lengthened(1), CorruptImage, "ends behind the beginning of the directory"),
         (patched(SMALL, b"PK\3\4", 28, b"\xff\xff"), CorruptImage, "ends behind the beginning of the directory"),
         (patched(SMALL, b"PK\1\2", 42, b"\x08"), CorruptImage, "ends behind the beginning of the directory"),
         (patched(SMALL, b"PK\1\2", 42, b"\xff\xff\xff\xff"), CorruptImage, "announces a Zip64 number and has none"),
@@ -377,6 +432,33 @@ def test_damage(data, kind, message):
     else:
         with pytest.raises(kind, match=message):
             members(data)
+
+
+@pytest.mark.parametrize(
+    ("flags", "method", "message"),
+    [
+        (1 << 6, 8, "stored with encryption"),
+        (1 << 5, 8, "stored with patch data"),
+        (1, 99, "stored with encryption"),
+        (0, 200, "stored with compression method 200"),
+    ],
+)
+def test_what_no_tool_here_writes(flags, method, message):
+    data = PACKED
+    for signature, at in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        data = patched(data, signature, at, struct.pack("<HH", flags, method))
+    (member,) = members(data)
+    with pytest.raises(UnsupportedImage, match=message):
+        open_member(Memory(data), member, "a")
+
+
+def test_a_header_whose_numbers_are_hidden():
+    """Of an encrypted archive with masked headers (APPNOTE 7.2.4); the directory counts."""
+    data = PACKED
+    for signature, at in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        data = patched(data, signature, at, struct.pack("<H", 1 | 1 << 6 | 1 << 13))
+    (member,) = members(patched(data, b"PK\3\4", 14, bytes(12)))
+    assert (member.size, member.codec) == (800, "encryption")
 
 
 def test_members_that_overlap():
@@ -406,6 +488,31 @@ def test_a_member_that_only_programs_see_that_read_from_the_beginning(streaming,
             members(data)
 
 
+DESCRIPTORS = {
+    "12 bytes": lambda size: struct.pack("<III", 7, 2, size),
+    "16 bytes": lambda size: struct.pack("<4sIII", b"PK\7\x08", 7, 2, size),
+    "20 bytes": lambda size: struct.pack("<IQQ", 7, 2, size),
+    "24 bytes": lambda size: struct.pack("<4sIQQ", b"PK\7\x08", 7, 2, size),
+}
+
+
+@pytest.mark.parametrize("size", [0, 0x04034B50])
+@pytest.mark.parametrize("hidden", [False, True])
+@pytest.mark.parametrize("descriptor", DESCRIPTORS)
+def test_descriptors_of_all_kinds_with_a_member_behind_them(descriptor, hidden, size):
+    """The size 0x04034b50 looks like a header's signature."""
+    header = struct.pack("<4s5H3I2H", b"PK\3\4", 20, 8, 8, 0, 0, 0, 0, 0, 1, 0) + b"a"
+    data = header + b"\3\0" + DESCRIPTORS[descriptor](size)
+    entry = struct.pack("<4s6H3I5H2I", b"PK\1\2", 20, 20, 8, 8, 0, 0, 7, 2, size, 1, 0, 0, 0, 0, 0, 0) + b"a"
+    data += (header + b"\3\0") * hidden
+    data += entry + struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 1, 1, len(entry), len(data), 0)
+    if hidden:
+        with pytest.raises(CorruptImage, match="a member that its directory does not name"):
+            members(data)
+    else:
+        assert [(member.name, member.size) for member in members(data)] == [("a", size)]
+
+
 def test_a_gap_without_a_member_is_no_harm():
     """Such as a block of signatures in front of the directory."""
     first = SMALL.index(b"PK\1\2")
@@ -420,6 +527,9 @@ def test_too_many_members():
     huge = data[:-22] + end + struct.pack("<4sIQI", b"PK\6\7", 0, len(data) - 22, 1) + data[-22:]
     with pytest.raises(LimitExceeded, match="1099511627776 members"):
         members(huge)
+    end = struct.pack("<4sQ2H2I4Q", b"PK\6\6", 44, 45, 45, 0, 0, 1, 1, 65 * MIB, 0)
+    with pytest.raises(LimitExceeded, match="a directory of 68157440 bytes"):
+        members(data[:-22] + end + huge[-42:])
 
 
 def test_a_long_directory_is_read_in_parts(tmp_path):
@@ -457,6 +567,15 @@ def test_a_member_that_is_not_what_the_directory_says(size, what, message):
             opened.read_at(0, told)
 
 
+def test_going_back_does_not_count_twice():
+    content = bytes(range(256)) * 4096 * 12
+    storage = Memory(made({"a": content}))
+    (member,) = archive.members(storage)
+    opened = open_member(storage, member, "a")
+    for offset, length in ((0, 9 * MIB), (3 * MIB, MIB), (1, 2), (7 * MIB, 5 * MIB), (0, 12 * MIB)):
+        assert opened.read_at(offset, length) == content[offset : offset + length]
+
+
 def test_what_follows_the_deflated_data_of_a_member_is_refused():
     (member,) = members(PACKED)
     longer = member._replace(stored=member.stored + 1)
@@ -478,7 +597,7 @@ def test_more_than_is_plausible_comes_out():
         open_member(storage, member, "a").read_at(member.size - 1, 1)
     with pytest.raises(LimitExceeded, match="more than 1048576 bytes"):
         open_member(storage, member, "a", MIB).read_at(0, 2 * MIB)
-    assert open_member(storage, member, "a", GIB).read_at(member.size - 1, 2) == b"\0"
+    assert Archive(storage, GIB).open("a").read_at(member.size - 1, 2) == b"\0"
 
 
 def test_a_zip_archive_in_a_stream():
