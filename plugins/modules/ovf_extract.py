@@ -20,14 +20,8 @@ extends_documentation_fragment:
   - ansible.builtin.files
   - vmimage.prep._attributes
   - vmimage.prep._attributes.files
+  - vmimage.prep._package
 options:
-  src:
-    description:
-      - Path of the package on the managed node.
-      - It may be an OVA, the folder or the C(.ovf) file of an OVF package, a Vagrant box, or a tar or zip archive with any of these or
-        with plain disk images in it. Tar archives may be compressed with gzip, xz, bzip2 or zstd.
-    type: path
-    required: true
   dest:
     description: Folder on the managed node to extract to. It must exist.
     type: path
@@ -56,12 +50,6 @@ options:
     description: Whether to return the names of all files in the package, too.
     type: bool
     default: false
-  max_size:
-    description:
-      - How much may come out of a compressed package.
-      - A number of bytes, or a number with a unit such as V(20G).
-      - When it is not set, no more than 250 times the size of the package is taken.
-    type: bytes
   creates:
     description: If this path exists, nothing is done.
     type: path
@@ -147,19 +135,18 @@ msg:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module.package import extract_package
-from ..module_utils._module.run import run
+from ..module_utils._module.run import PACKAGE, run
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "src": {"type": "path", "required": True},
+            **PACKAGE,
             "dest": {"type": "path", "required": True},
             "manifest": {"type": "str", "choices": ["require", "verify", "ignore"], "default": "verify"},
             "include": {"type": "list", "elements": "str", "default": []},
             "exclude": {"type": "list", "elements": "str", "default": []},
             "list_files": {"type": "bool", "default": False},
-            "max_size": {"type": "bytes"},
             "creates": {"type": "path"},
             "force": {"type": "bool", "default": False},
         },

@@ -19,14 +19,8 @@ author:
 extends_documentation_fragment:
   - vmimage.prep._attributes
   - vmimage.prep._attributes.info_module
+  - vmimage.prep._package
 options:
-  src:
-    description:
-      - Path of the package on the managed node.
-      - It may be an OVA, the folder or the C(.ovf) file of an OVF package, a Vagrant box, or a tar or zip archive with any of these or
-        with plain disk images in it. Tar archives may be compressed with gzip, xz, bzip2 or zstd.
-    type: path
-    required: true
   configuration:
     description:
       - Which deployment configuration of an OVF package is meant, by its id. It decides on processors, memory and attached disks.
@@ -56,14 +50,7 @@ options:
     type: list
     elements: str
     default: []
-  max_size:
-    description:
-      - How much may come out of a compressed package.
-      - A number of bytes, or a number with a unit such as V(20G).
-      - When it is not set, no more than 250 times the size of the package is taken.
-    type: bytes
 notes:
-  - Needs nothing but Python 3.9 or newer on the managed node.
   - Values of properties that are marked as passwords are never returned.
 seealso:
   - module: vmimage.prep.ovf_extract
@@ -239,18 +226,17 @@ nonconformities:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module.package import package_info
-from ..module_utils._module.run import run
+from ..module_utils._module.run import PACKAGE, run
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "src": {"type": "path", "required": True},
+            **PACKAGE,
             "configuration": {"type": "str"},
             "inspect_disks": {"type": "bool", "default": True},
             "manifest": {"type": "str", "choices": ["require", "verify", "ignore"], "default": "ignore"},
             "fail_on": {"type": "list", "elements": "str", "default": []},
-            "max_size": {"type": "bytes"},
         },
         supports_check_mode=True,
     )

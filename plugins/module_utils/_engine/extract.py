@@ -29,7 +29,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 
 _TOGETHER = 64
-"""files that are put in place together"""
+"""files that are open at the same time, until they are put in place together"""
 
 
 @dataclasses.dataclass
@@ -103,13 +103,16 @@ def extract(package: Package, folder: str, planned: t.Sequence[PlannedFile], *, 
     order = {name: position for position, name in enumerate(package.container.names())}
     missing = sorted((file for file in planned if file.reason is not None), key=lambda file: order.get(file.name, 0))
     _require_space(folder, sum(file.size for file in missing))
+    if len(missing) > _TOGETHER:  # they cannot all wait for the last one's digest
+        for file in missing:
+            package.open_name(file.name).close()
+        package.verify_used(progress=progress)
     with contextlib.ExitStack() as stack:
         sinks: list[Sink] = []
         for file in missing:
             _make_folder(os.path.dirname(file.path), stack)
             sinks.append(stack.enter_context(_write(package, file, progress)))
-            if len(sinks) == _TOGETHER:  # so many files are open
-                package.verify_used(progress=progress)
+            if len(sinks) == _TOGETHER:
                 _commit(sinks)
         verified = package.verify_used(progress=progress)
         _commit(sinks)

@@ -27,6 +27,12 @@ SOURCE = {
 }
 """Options of a module that reads an image; doc_fragments/_source.py documents them"""
 
+PACKAGE = {
+    "src": {"type": "path", "required": True},
+    "max_size": {"type": "bytes"},
+}
+"""Options of a module that opens a package; doc_fragments/_package.py documents them"""
+
 DESTINATION = {
     "dest": {"type": "path", "required": True},
     "force": {"type": "bool", "default": False},

@@ -123,6 +123,9 @@ class Files:
         if isinstance(storage, FileStorage):
             self._note(storage)
 
+    knows_parent = False
+    """the image below is known, whether the image names it or not"""
+
     def open(self, name: str) -> Storage:
         """A file with a part of the image's own data.
 

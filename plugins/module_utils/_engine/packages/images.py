@@ -107,6 +107,7 @@ class PackageFiles(Files):
         self._disk = disk
         self._opener = opener
         self._above = above
+        self.knows_parent = bool(disk.parent)
         self.opened: list[Storage] = []
 
     def open(self, name: str) -> Storage:

@@ -26,6 +26,7 @@ from .facts import package_facts
 from .manifest import Check, Entry, Manifest, Verified, parse_manifest
 from .model import Envelope, PackageWarning, System, choose_system
 from .pieces import Located, locate, open_located
+from .plain import stem
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .signature import Signature, Verification
@@ -62,13 +63,13 @@ class Package:
         self.layers = list(layers)
         self.container = container
         self.descriptor = descriptor
-        self.name = posixpath.splitext(posixpath.basename(descriptor or container.path))[0]
+        is_ovf = kind in (OVA, OVF)
+        self.name = posixpath.splitext(posixpath.basename(descriptor))[0] if is_ovf else stem(path)
         self._folder = posixpath.dirname(descriptor)
         self.envelope = read(self.read(descriptor) if descriptor else b"", self.place(descriptor) if descriptor else path)
         self.writer = self.envelope.writer
         self.ovf_version = self.envelope.version
         self.systems = self.envelope.systems
-        is_ovf = kind in (OVA, OVF)
         self.manifest_file = self._beside(".mf") if is_ovf else None
         self.certificate_file = self._beside(".cert") if is_ovf else None
         self.signature: Signature | None = None

@@ -218,11 +218,11 @@ def _open_parent(descriptor: text.Descriptor, files: Files, path: str) -> Reader
     """
     if not descriptor.has_parent:
         return None
-    if descriptor.parent_name is None:
+    if descriptor.parent_name is None and not files.knows_parent:
         raise UnsupportedImage(f"a delta of the disk with the CID {descriptor.parent_cid:08x}, for which it has no file name", path=path)
     if descriptor.parent_cid == text.NO_PARENT:
         raise CorruptImage("the descriptor names a parent, but says that there is none (parentCID)", path=path)
-    parent = files.image([descriptor.parent_name], "vmdk", moved=True)
+    parent = files.image([name for name in (descriptor.parent_name,) if name is not None], "vmdk", moved=True)
     found = parent.descriptor if isinstance(parent, (SparseReader, DescriptorReader)) else None
     if found is None or found.cid != descriptor.parent_cid:
         raise CorruptImage(

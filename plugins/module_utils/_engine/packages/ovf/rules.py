@@ -113,7 +113,7 @@ class _Rules:
                 if not value:
                     yield "required_value_missing", f"an {item.tag} has no {what}", where
             parent, unit = item.child_text("Parent"), item.child_text("AllocationUnits")
-            if parent and parent not in there:
+            if parent and parent not in there and parent.strip("0-"):  # oVirt writes a GUID of zeros for none
                 yield "dangling_item_parent", f"Item {printable(instance_id(item))!r} hangs on {printable(parent)!r}, which there is not", where
             if kind == MEMORY and not _UNIT.fullmatch(unit or "byte"):
                 yield "nonstandard_unit", f"the unit {printable(unit)!r} of the memory", where

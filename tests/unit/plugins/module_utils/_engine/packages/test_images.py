@@ -111,6 +111,17 @@ def test_the_descriptor_counts_before_the_names_in_the_image(tmp_path, chains):
     assert content(build(tmp_path, "ova", files)) == expected
 
 
+def test_a_delta_that_does_not_name_its_parent(tmp_path, chains):
+    folder, expected = chains["vmdk"]
+    names = ["top.vmdk", "middle.vmdk", "base.vmdk"]
+    data = {name: (folder / name).read_bytes().replace(b"parentFileNameHint", b"#arentFileNameHint") for name in names}
+    assert data["top.vmdk"] != (folder / "top.vmdk").read_bytes()
+    parents = [("top", names[0], 'ovf:parentRef="middle"'), ("middle", names[1], 'ovf:parentRef="base"'), ("base", names[2], "")]
+    assert content(build(tmp_path, "ova", {"vm.ovf": ovf(names, parents), **data})) == expected
+    with pytest.raises(UnsupportedImage, match="no file name"):
+        content(build(tmp_path, "ova", {"vm.ovf": ovf(names, [("top", names[0], "")]), **data}))
+
+
 def test_without_parents_in_the_descriptor_the_names_in_the_image_count(tmp_path, chains):
     folder, expected = chains["qcow2"]
     names = ["top.qcow2", "middle.qcow2", "base.qcow2"]
