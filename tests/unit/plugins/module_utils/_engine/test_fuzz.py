@@ -33,6 +33,13 @@ def test_damaged_images_are_read_right_or_refused():
     fuzz(20, "--seed", "1")
 
 
+def test_damaged_packages_are_opened_or_refused():
+    environment = {**os.environ, **({"TMPDIR": IN_MEMORY} if IN_MEMORY else {})}
+    done = subprocess.run([sys.executable, f"{FUZZ}_packages", "--count", "4"], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    assert done.stdout.endswith(", 0 of them show a defect\n")
+
+
 def test_damaged_images_are_read_as_qemu_reads_them(qemu_img):
     said = fuzz(12, "--seed", "2", "--reference", qemu_img)
     assert "reference: same" in said
