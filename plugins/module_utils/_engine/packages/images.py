@@ -16,6 +16,7 @@ from ..formats.chain import Files
 from ..formats.detect import Detection, detect
 from ..limits import GIB, MAX_REFERENCE_DEPTH
 from ..storage.base import Storage
+from ..storage.folder import is_absolute, last_part
 from ..storage.zeros import ZeroStorage
 from .model import PackageWarning
 
@@ -94,17 +95,23 @@ def _open(package: Package, disk: PackageDisk, opener: Opener, declared: str | N
 def _follow(reader: Reader, package: Package, disk: PackageDisk, opener: Opener, above: tuple[str, ...]) -> None:
     if disk.disk_id in above or len(above) >= MAX_REFERENCE_DEPTH:
         raise LimitExceeded(f"disk {printable(disk.disk_id)!r} is its own parent, or more than {MAX_REFERENCE_DEPTH} are in a chain", path=package.path)
-    files = PackageFiles(package, disk, opener, (*above, disk.disk_id))
+    files = PackageFiles(package, disk, disk.file, opener, (*above, disk.disk_id))
     reader.follow(files)
     reader.followed = tuple(files.opened)
 
 
 class PackageFiles(Files):
-    """What a disk of a package may open: files of the same package, and nothing else."""
+    """What a disk of a package may open: files of the same package, and nothing else.
 
-    def __init__(self, package: Package, disk: PackageDisk, opener: Opener, above: tuple[str, ...]) -> None:
+    :param disk: the disk, or the one above that has led here
+    :param image: the file that names others, relative to its own folder
+    :param above: what has led here
+    """
+
+    def __init__(self, package: Package, disk: PackageDisk, image: str, opener: Opener, above: tuple[str, ...]) -> None:
         self._package = package
         self._disk = disk
+        self._image = image
         self._opener = opener
         self._above = above
         self.knows_parent = bool(disk.parent)
@@ -115,7 +122,7 @@ class PackageFiles(Files):
 
         :raises ImageError: it is not in the package, or not allowed
         """
-        storage = self._opener.in_any_order(self._to_be_closed(self._package.open_file(name)))
+        storage = self._opener.in_any_order(self._to_be_closed(self._package.open_name(self._package.beside(self._image, name))))
         self.opened.append(storage)
         return storage
 
@@ -130,7 +137,8 @@ class PackageFiles(Files):
         else:
             if len(self._above) > MAX_REFERENCE_DEPTH:
                 raise LimitExceeded(f"more than {MAX_REFERENCE_DEPTH} images name each other in a chain", path=self._package.path)
-            reader = self._named(names, form)
+            own = [found for found in (last_part(name) for name in names if moved and is_absolute(name)) if found]
+            reader = self._named([*names, *own], form)
         reader.require_readable()
         self.opened += [reader.storage, *reader.followed]
         return reader
@@ -157,14 +165,15 @@ class PackageFiles(Files):
         refused: ImageError | None = None
         for name in names:
             try:
-                storage = self._to_be_closed(self._package.open_file(name))
+                image = self._package.beside(self._image, name)
+                storage = self._to_be_closed(self._package.open_name(image))
             except ImageError as error:
                 refused = refused or error
                 continue
             found = detect(storage)
             reader, _found = self._opener.image(storage, found, declared=form, allow_raw=bool(found.contents))
             if reader.references():
-                deeper = PackageFiles(self._package, self._disk, self._opener, (*self._above, name))
+                deeper = PackageFiles(self._package, self._disk, image, self._opener, (*self._above, name))
                 reader.follow(deeper)
                 reader.followed = tuple(deeper.opened)
             return reader

@@ -128,13 +128,14 @@ class Package:
         self._used[name] = None
         return self._check.watch(name, lambda: self.container.open(name))
 
-    def open_file(self, href: str) -> Storage:
-        """The bytes of a file that a disk of the package names, as an extent or a parent.
+    def beside(self, name: str, other: str) -> str:
+        """The name of a file that another file of the package names, as an extent or a parent.
 
-        :param href: relative to the descriptor's folder
+        :param name: of the other file
+        :param other: what it says: relative to the folder that it lies in
         :raises ImageError: it is not in the package, or not allowed
         """
-        return self.open_name(resolve(self.container, self._folder, href)[0])
+        return resolve(self.container, posixpath.dirname(name), other)[0]
 
     def disks(self, system: System | str | None = None) -> list[PackageDisk]:
         """The disks of a system in boot order, each once. Those that cannot be opened say why when they are.

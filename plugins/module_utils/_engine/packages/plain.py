@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 import typing as t
 
 from ..errors import InvalidImage, printable
@@ -18,6 +19,8 @@ from .ovf.hardware import Hardware
 _MAX_NAMED = 5
 _ENDINGS = (".gz", ".xz", ".bz2", ".zst", ".tar", ".tgz", ".txz", ".tbz2", ".tzst", ".zip", ".box", ".ova")
 """of archives: what is in front of them is the name"""
+_VMDK_EXTENT = re.compile(r"(.+)-(?:[sf][0-9]{3,}|flat)(\.vmdk)", re.IGNORECASE | re.ASCII)
+"""a part of the disk that is called like it without the number"""
 
 
 def envelope_of(files: t.Sequence[tuple[str, int]], is_image: t.Callable[[str], bool], path: str) -> Envelope:
@@ -28,11 +31,20 @@ def envelope_of(files: t.Sequence[tuple[str, int]], is_image: t.Callable[[str], 
     :param path: of the archive
     :raises InvalidImage: there is no image in it
     """
-    images = [(name, size) for name, size in files if is_image(name)]
+    found = [(name, size) for name, size in files if is_image(name)]
+    whole = without_parts([name for name, _size in found])
+    images = [entry for entry in found if entry[0] in whole]
     if not images:
         there = ", ".join(repr(printable(name)) for name, _size in files[:_MAX_NAMED]) or "nothing"
         raise InvalidImage("is no package: there is no .ovf file in it, and no disk image", path=path, hint=f"It has: {there}")
-    return envelope(bare_system(stem(path)), None, images)
+    return envelope(bare_system(stem(path)), None, images, parts=[entry for entry in found if entry[0] not in whole])
+
+
+def without_parts(names: t.Sequence[str]) -> list[str]:
+    """Those that are disks of their own: no extents of a VMDK whose descriptor is there, too."""
+    known = {name.lower() for name in names}
+    parts = ((name, _VMDK_EXTENT.fullmatch(name)) for name in names)
+    return [name for name, part in parts if part is None or (part[1] + part[2]).lower() not in known]
 
 
 def stem(path: str) -> str:

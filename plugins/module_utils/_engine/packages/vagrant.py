@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import posixpath
-import re
 import typing as t
 
 from ..errors import AmbiguousImage, InvalidImage, LimitExceeded, UnsupportedImage, printable
@@ -23,7 +22,7 @@ from ..storage.base import Storage
 from .container import inside
 from .model import Envelope, System
 from .ovf.guest import HIGH, GuestSystem
-from .plain import bare_system, envelope, stem
+from .plain import bare_system, envelope, stem, without_parts
 from .vmx import read_system
 
 METADATA = "metadata.json"
@@ -41,8 +40,6 @@ _ENDINGS = {
     "parallels": ((".hds",), (".hdd",)),
     "utm": ((".qcow2",), (".img",)),
 }
-_VMDK_EXTENT = re.compile(r"(.+)-(?:[sf][0-9]{3,}|flat)(\.vmdk)", re.IGNORECASE | re.ASCII)
-"""a part of the disk that is called like it without the number"""
 _ARCHITECTURES = {"amd64": "x86_64", "x86_64": "x86_64", "arm64": "aarch64", "aarch64": "aarch64"}
 _MAX_DIGITS = 20
 
@@ -149,9 +146,7 @@ def _ending(files: t.Iterable[str], endings: t.Iterable[tuple[str, ...]]) -> lis
     for alternatives in endings:
         found = [name for name in there if name.lower().endswith(alternatives)]
         if found:
-            known = {name.lower() for name in found}
-            parts = ((name, _VMDK_EXTENT.fullmatch(name)) for name in found)
-            return [name for name, part in parts if part is None or (part[1] + part[2]).lower() not in known]
+            return without_parts(found)
     return []
 
 

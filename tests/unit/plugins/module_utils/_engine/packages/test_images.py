@@ -131,6 +131,19 @@ def test_without_parents_in_the_descriptor_the_names_in_the_image_count(tmp_path
         content(build(tmp_path, "ova", {name: data for name, data in files.items() if name != names[2]}))
 
 
+def test_a_parent_that_the_image_knows_by_another_machines_path(tmp_path, chains):
+    folder, expected = chains["vmdk"]
+    names = ["top.vmdk", "middle.vmdk", "base.vmdk"]
+    files = {name: (folder / name).read_bytes() for name in names}
+    for name, path in (("top.vmdk", b'"/vm/middle.vmdk"'), ("middle.vmdk", b'"C:\\vm\\base.vmdk"')):
+        old = files[name]
+        at = old.index(b"parentFileNameHint=")
+        end = old.index(b"\n", at)
+        room = old.index(b"\0", at) - end
+        files[name] = old[:at] + b"parentFileNameHint=" + path + old[end : end + room] + old[end + room + len(path) + 19 - (end - at) :]
+    assert content(build(tmp_path, "ova", {"vm.ovf": ovf(names, [("top", names[0], "")]), **files})) == expected
+
+
 def test_a_parent_outside_of_the_package_is_not_opened(tmp_path, chains):
     folder, _expected = chains["qcow2"]
     top = tmp_path / "top.qcow2"

@@ -267,6 +267,21 @@ def test_an_archive_of_images(tmp_path, kind):
         assert source.reader.read_at(0, 3 * MIB) == disk(2)
 
 
+@pytest.mark.parametrize("subformat", ["monolithicFlat", "twoGbMaxExtentSparse"])
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_an_archive_of_a_disk_in_several_files(tmp_path, qemu_img, kind, subformat):
+    (tmp_path / "raw").write_bytes(DISK)
+    (tmp_path / "vm").mkdir()
+    command = [qemu_img, "convert", "-f", "raw", "-O", "vmdk", "-o", f"subformat={subformat}", "../raw", "disk.vmdk"]
+    subprocess.run(command, cwd=tmp_path / "vm", check=True)
+    files = [(f"vm/{path.name}", path.read_bytes()) for path in sorted((tmp_path / "vm").iterdir())]
+    assert len(files) == 2
+    with open_source(Request(write(tmp_path, ARCHIVES[kind](files)), spool_folder=str(tmp_path))) as source:
+        assert (source.disk.file, source.reader.virtual_size) == ("vm/disk.vmdk", len(DISK))
+        assert source.reader.read_at(0, len(DISK)) == DISK
+        assert set(source.package.contents()) == {name for name, _data in files}
+
+
 def test_members_that_a_hostile_archive_puts_in_front(tmp_path):
     """Decoys fill the memory that is kept for later; the package behind them is read all the same."""
     decoys = [(f"{number}.json", b"{}" * MIB) for number in range(20)]
