@@ -174,7 +174,7 @@ def paths() -> None:
             f"disk is a {name}", lambda _root, kind=kind, target=target: [Entry("vm.ovf", descriptor()), Entry(HREF, kind=kind, target=target)], *unsafe, where
         )
     case("disk is a link", lambda _root: [Entry("vm.ovf", descriptor()), Entry(HREF, kind=LINK, target="../../secret")], *unsafe, ["folder"])
-    case("disk is a pipe", lambda _root: [Entry("vm.ovf", descriptor()), Entry(HREF, kind=FIFO)], "access", "access", ["folder"])
+    case("disk is a pipe", lambda _root: [Entry("vm.ovf", descriptor()), Entry(HREF, kind=FIFO)], *unsafe, ["folder"])
     case("descriptor is a link", lambda _root: [Entry("vm.ovf", kind=LINK, target="../../secret")], *unsafe, CONTAINERS)
     case("backslashes", lambda _root: [Entry("vm.ovf", descriptor("..\\evil")), Entry("..\\evil", disk())], "done", "done", ARCHIVES)
     listed = manifest({"../secret": SECRET})

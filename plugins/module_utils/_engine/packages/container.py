@@ -12,17 +12,18 @@ link, nothing on a network.
 from __future__ import annotations
 
 import abc
+import errno
 import os
 import posixpath
 import re
 import typing as t
 import urllib.parse
 
-from ..errors import AmbiguousImage, CorruptImage, UnsafeReference, from_os_error, printable
+from ..errors import AccessError, AmbiguousImage, CorruptImage, UnsafeReference, from_os_error, printable
 from ..formats.detect import HEAD, TAIL
 from ..limits import MAX_ARCHIVE_MEMBERS, MAX_OVF, MIB
+from ..storage import folder
 from ..storage.base import Storage
-from ..storage.file import FileStorage
 from ..storage.remembered import RememberedStorage
 from .members import DATA, FOLDER, Member, open_member
 
@@ -81,6 +82,7 @@ class Folder(Container):
     def __init__(self, path: str) -> None:
         self.path = path
         self._names = _list(path)
+        self._folder = folder.Folder(path)
 
     def names(self) -> list[str]:
         return self._names
@@ -89,16 +91,15 @@ class Folder(Container):
         return os.path.lexists(os.path.join(self.path, name))
 
     def open(self, name: str) -> Storage:
-        path = os.path.join(self.path, name)
-        root = os.path.realpath(self.path)
-        folder = os.path.realpath(os.path.dirname(path))
-        if os.path.islink(path) or os.path.commonpath([root, folder]) != root:
-            raise UnsafeReference("leads out of the package's folder, or is a symbolic link", path=path)
-        storage = FileStorage(path, beneath=True)
-        if storage.is_block_device:
-            storage.close()
-            raise UnsafeReference("is a device, not a file of the package", path=path)
-        return storage
+        try:
+            return self._folder.open(tuple(name.split("/")), self.path)
+        except AccessError as error:
+            if getattr(error.__cause__, "errno", None) not in (errno.ELOOP, errno.ENOTDIR):
+                raise
+            raise UnsafeReference("leads through a symbolic link, or something else that is no folder", path=os.path.join(self.path, name)) from error
+
+    def close(self) -> None:
+        self._folder.close()
 
     def size(self, name: str) -> int:
         path = os.path.join(self.path, name)
