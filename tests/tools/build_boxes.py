@@ -15,6 +15,7 @@ from pathlib import Path
 
 from package_parts import (
     ARCHIVES,
+    BUILDERS,
     MIB,
     Disk,
     Files,
@@ -36,18 +37,20 @@ from package_parts import (
     zipped,
 )
 
+__all__ = ["BUILDERS"]  # which has the builders below
+
 VAGRANTFILE = b'Vagrant.configure("2") do |config|\n  raise "this is a program, and nobody runs it"\nend\n'
 
 
-def box(path: Path, provider: str, disks: list[Disk], /, *, archive: str = "tar.gz", others: Files | None = None, **metadata: t.Any) -> Package:
+def box(path: Path, provider: str, made: list[Disk], /, *, archive: str = "tar.gz", others: Files | None = None, **metadata: t.Any) -> Package:
     """A box; the metadata has the provider and what else is given.
 
     :param others: further files, or other images of the disks
     """
     files = {"./metadata.json": json.dumps({"provider": provider, **metadata}).encode(), "./Vagrantfile": VAGRANTFILE}
-    files.update((f"./{disk.files[0]}", image(disk.content, disk.format)) for disk in disks)
+    files.update((f"./{disk.files[0]}", image(disk.content, disk.format)) for disk in made)
     files.update((f"./{name}", data) for name, data in (others or {}).items())
-    return package(path, ARCHIVES[archive](files), "vagrant", f"Vagrant ({provider})", {path.name.partition(".")[0]: disks})
+    return package(path, ARCHIVES[archive](files), "vagrant", f"Vagrant ({provider})", {path.name.partition(".")[0]: made})
 
 
 def box_disks(form: str, *paths: str) -> list[Disk]:

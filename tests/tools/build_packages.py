@@ -16,10 +16,9 @@ import tarfile
 import typing as t
 from pathlib import Path
 
-import build_boxes  # noqa: F401  # its builders are some of BUILDERS
+from build_boxes import BUILDERS  # with those of boxes and plain archives, to which ours are added
 from package_parts import (
     ARCHIVES,
-    BUILDERS,
     GIB,
     GRAIN,
     KIB,

@@ -105,8 +105,7 @@ def _in_container(path: str, container: Container, configuration: str | None, la
         _refuse_configuration(path, configuration)
         from .vagrant import parse_box
 
-        sizes = {name: size for name, size in _sizes(container)}
-        return Package(path, VAGRANT, container, box[0], functools.partial(parse_box, files=sizes, open_name=container.open), layers)
+        return Package(path, VAGRANT, container, box[0], functools.partial(parse_box, files=dict(_sizes(container)), open_name=container.open), layers)
     if not isinstance(container, Archive):
         raise InvalidImage("is no package: there is no .ovf file in it", path=container.path)
     package = _nested(path, container, configuration, layers, max_size)

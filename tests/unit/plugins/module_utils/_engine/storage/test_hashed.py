@@ -17,7 +17,7 @@ from ansible_collections.vmimage.prep.plugins.module_utils._engine.storage.hashe
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.storage.stream import open_stream
 
 MIB = 1 << 20
-ALGORITHMS = ["sha1", "sha256", "sha512"]
+ALGORITHMS = ("sha1", "sha256", "sha512")
 
 
 class Watched(Memory):
