@@ -175,7 +175,7 @@ KINDS = {
     "xenserver": "different",  # it sees no disks
     "powervc": "different",  # it takes the disks in the order of their Items, not of their addresses
     "chunked_listed_whole": "different",  # it takes the last piece for the whole
-    "configurations": "different",  # it adds up the memory of all configurations, or takes the first
+    "configurations": "different",  # it takes the memory of another configuration than the default
 }
 
 
