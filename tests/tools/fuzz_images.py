@@ -36,9 +36,9 @@ from _engine.formats.vmdk.sparse import SparseExtent  # noqa: E402
 from _engine.packages import tar  # noqa: E402
 from _engine.produce import produce  # noqa: E402
 from _engine.source import Request, open_source  # noqa: E402
-from _engine.storage.base import Storage  # noqa: E402
 from _engine.storage.file import FileStorage  # noqa: E402
 from _engine.storage.sink import Sink  # noqa: E402
+from fuzz_damage import MUTATIONS, Recorder, cut  # noqa: E402
 
 KIB, MIB = 1 << 10, 1 << 20
 DISK = 3 * MIB + 1536
@@ -264,23 +264,10 @@ def convert(src: Path, dest: Path, form: str, subformat: str | None = None, comp
         sink.commit()
 
 
-class _Recorder(Storage):
-    """Notes what is read: an image's structures, when only its extents are asked for."""
-
-    def __init__(self, below: Storage) -> None:
-        self.below = below
-        self.name, self.size = below.name, below.size
-        self.ranges: list[tuple[int, int]] = []
-
-    def read_at(self, offset: int, length: int) -> bytes:
-        self.ranges.append((offset, min(length, self.size - offset)))
-        return self.below.read_at(offset, length)
-
-
 def structures(image: Image) -> list[tuple[int, int]]:
     """The (offset, length) ranges of an image's file that describe it, where damage means most."""
     storage = FileStorage(image.path)
-    recorder = _Recorder(storage)
+    recorder = Recorder(storage)
     try:
         if image.family == "package":
             return [(member.offset - tar.BLOCK, tar.BLOCK + min(member.size, 4 * KIB)) for member in tar.members(storage)]
@@ -301,11 +288,6 @@ def structures(image: Image) -> list[tuple[int, int]]:
     return sorted({(offset, length) for offset, length in recorder.ranges if length > 0}) or [(0, min(512, storage.size))]
 
 
-INTERESTING = sorted(
-    {0, 1, 2, 3, *(1 << bit for bit in range(3, 65, 4)), *((1 << bit) - 1 for bit in (7, 8, 15, 16, 31, 32, 55, 62, 63, 64)), 0xFFFFFFFE, 511, 512, 513}
-)
-
-
 class Mutant(t.NamedTuple):
     """A damaged image."""
 
@@ -318,107 +300,15 @@ class Mutant(t.NamedTuple):
 def mutate(image: Image, data: bytes, hot: list[tuple[int, int]], chance: random.Random) -> Mutant:
     """Damage an image in one to three places; often repair the checksums then, so that what they protect is reached."""
     if chance.random() < 0.12:
-        size = _cut(data, hot, chance)
+        size = cut(data, hot, chance)
         return Mutant(bytearray(data[:size]), f"cut to {size} of {len(data)} bytes", True)
     new = bytearray(data)
     stories = []
     for _count in range(chance.choice((1, 1, 1, 2, 3))):
-        stories.append(chance.choice(_MUTATIONS)(new, hot, chance))
+        stories.append(chance.choice(MUTATIONS)(new, hot, chance))
     if chance.random() < 0.6:
         stories += _reseal(image, new, data)
     return Mutant(new, "; ".join(stories), False)
-
-
-def _place(data: bytearray, hot: list[tuple[int, int]], chance: random.Random) -> int:
-    """An offset, mostly in a structure, and there mostly where something stands."""
-    if not data:
-        return 0
-    start, length = chance.choice(hot) if chance.random() < 0.9 else (0, len(data))
-    length = min(length, max(1, len(data) - start))
-    for _try in range(30):
-        at = min(start + (chance.randrange(min(length, 128)) if chance.random() < 0.3 else chance.randrange(length)), len(data) - 1)
-        if data[at] or chance.random() < 0.05:
-            return at
-    return at
-
-
-def _bits(data: bytearray, hot: list[tuple[int, int]], chance: random.Random) -> str:
-    at = _place(data, hot, chance)
-    bit = chance.randrange(8)
-    data[at : at + 1] = bytes([(data[at] if data else 0) ^ 1 << bit])
-    return f"bit {bit} of byte {at:#x} flipped"
-
-
-def _value(data: bytearray, hot: list[tuple[int, int]], chance: random.Random) -> str:
-    width = chance.choice((1, 2, 4, 4, 8, 8))
-    at = _place(data, hot, chance) // width * width
-    order = chance.choice(("little", "big"))
-    old = int.from_bytes(data[at : at + width], order)
-    value = chance.choice(
-        (chance.choice(INTERESTING), old + 1, old - 1, old * 2, old + 512, old << 9, len(data), len(data) // 512, len(data) - 512, ~old, chance.getrandbits(64))
-    ) % (1 << 8 * width)
-    data[at : at + width] = value.to_bytes(width, order)
-    return f"{value:#x} ({width} bytes, {order}) at {at:#x}"
-
-
-def _entries(data: bytearray, hot: list[tuple[int, int]], chance: random.Random) -> str:
-    """A table's entry over another of the same table, or both in each other's place."""
-    width = chance.choice((4, 8))
-    one = _place(data, hot, chance) // width * width
-    other = max(0, min(one + chance.choice((-2, -1, 1, 2, 8, 64)) * width, len(data) - width))
-    first, second = bytes(data[one : one + width]), bytes(data[other : other + width])
-    data[other : other + width] = first
-    if chance.random() < 0.5:
-        data[one : one + width] = second
-    return f"entry at {one:#x} copied or moved to {other:#x}"
-
-
-def _block(data: bytearray, hot: list[tuple[int, int]], chance: random.Random) -> str:
-    size = chance.choice((16, 512, 4 * KIB, 64 * KIB))
-    at = _place(data, hot, chance) // size * size
-    kind = chance.choice(("zeros", "ones", "noise", "copy"))
-    source = _place(data, hot, chance) // size * size
-    new = {"zeros": bytes(size), "ones": b"\xff" * size, "noise": chance.randbytes(size), "copy": bytes(data[source : source + size])}[kind]
-    length = min(len(new), len(data) - at)
-    data[at : at + length] = new[:length]
-    return f"{length} bytes at {at:#x}: {kind} of {source:#x}"
-
-
-def _length(data: bytearray, hot: list[tuple[int, int]], chance: random.Random) -> str:
-    """Bytes inserted, removed or appended; or the end cut and filled up with zeros."""
-    kind = chance.choice(("insert", "remove", "append zeros", "append noise", "zero the end"))
-    at, size = _place(data, hot, chance), chance.choice((1, 8, 511, 512, 4 * KIB, 64 * KIB))
-    if kind == "insert":
-        data[at:at] = chance.randbytes(size)
-    elif kind == "remove":
-        del data[at : at + size]
-    elif kind == "zero the end":
-        at = _cut(data, hot, chance)
-        size = len(data) - at
-        data[at:] = bytes(size)
-    else:
-        data += bytes(size) if kind == "append zeros" else chance.randbytes(size)
-    return f"{kind} {size} bytes at {at:#x}"
-
-
-_MUTATIONS = (_bits, _bits, _value, _value, _value, _value, _entries, _entries, _block, _length)
-
-
-def _cut(data: t.Sequence[int], hot: list[tuple[int, int]], chance: random.Random) -> int:
-    """Where to cut: a byte, a sector, the border of a structure, or just the end."""
-    start, length = chance.choice(hot)
-    size = chance.choice(
-        (
-            chance.randrange(len(data) + 1),
-            chance.randrange(len(data) // 512 + 1) * 512,
-            start,
-            start + length,
-            start + length // 2,
-            len(data) - 1,
-            len(data) - 512,
-        )
-    )
-    return max(0, min(size, len(data) - 1))
 
 
 def _reseal(image: Image, data: bytearray, before: bytes) -> list[str]:

@@ -273,7 +273,7 @@ def open_reader(name: str, storage: Storage) -> Reader:
         from .cloop.reader import CloopReader
 
         return CloopReader(storage)
-    from .iso import IsoReader
+    from .iso.reader import IsoReader
 
     return IsoReader(storage)
 

@@ -12,7 +12,7 @@ import subprocess
 import pytest
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.errors import CorruptImage, ImageError
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.formats.detect import detect
-from ansible_collections.vmimage.prep.plugins.module_utils._engine.formats.iso import IsoReader
+from ansible_collections.vmimage.prep.plugins.module_utils._engine.formats.iso.reader import IsoReader
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.storage.base import Memory
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.storage.file import FileStorage
 
@@ -45,7 +45,7 @@ def primary(blocks=BLOCKS, block_size=2048, root=28):
     )
 
 
-JOLIET = descriptor(2, (88, b"%/E"))
+JOLIET = descriptor(2, (88, b"%/E"), (128, both("H", 2048)))
 BOOT = descriptor(0, (7, b"EL TORITO SPECIFICATION".ljust(32, b"\0")), (71, struct.pack("<I", 27)))
 END = descriptor(255)
 
@@ -59,11 +59,11 @@ def catalog(*entries):
 
 
 CATALOG = catalog(
-    struct.pack("<BBHBBHI", 0x88, 0, 0, 0, 0, 4, 100),
+    struct.pack("<BBHBBHI", 0x88, 0, 0, 0, 0, 4, 29),
     struct.pack("<BBH", 0x91, 0xEF, 2),
-    struct.pack("<BBHBBHI", 0x88, 0, 0, 0, 0, 588, 50),
+    struct.pack("<BBHBBHI", 0x88, 0, 0, 0, 0, 4, 30),
     b"\x44",
-    struct.pack("<BBHBBHI", 0x00, 2, 0, 0, 0, 1, 60),
+    struct.pack("<BBHBBHI", 0x00, 2, 0, 0, 0, 1, 31),
 )
 
 
@@ -92,10 +92,13 @@ def test_describe():
     assert (specific["volume_space_size"], specific["logical_block_size"]) == (BLOCKS, 2048)
     assert (specific["joliet"], specific["rock_ridge"], specific["udf"], specific["hybrid"]) == (True, True, False, [])
     assert [(entry["platform"], entry["bootable"], entry["emulation"], entry["load_rba"]) for entry in specific["el_torito"]] == [
-        ("bios", True, False, 100),
-        ("efi", True, False, 50),
-        ("efi", False, True, 60),
+        ("bios", True, False, 29),
+        ("efi", True, False, 30),
+        ("efi", False, True, 31),
     ]
+    assert [(entry["offset"], entry["bytes"]) for entry in specific["el_torito"]] == [(29 * 2048, 2048), (30 * 2048, 2048), (31 * 2048, 1440 * 1024)]
+    assert specific["boot"] == {"cd": ["bios", "efi"], "disk": []}
+    assert (specific["volume_size"], specific["appended_size"]) == (BLOCKS * 2048, 0)
     assert info.warnings == ["the image boots as a CD only, not as a disk: it has no partition table"]
     plain = IsoReader(Memory(image(primary(), END))).describe()
     assert not plain.warnings
@@ -106,7 +109,35 @@ def test_a_hybrid():
     partition = struct.pack("<BxxxBxxxII", 0x80, 0x17, 0, BLOCKS * 4)
     info = IsoReader(Memory(WHOLE[:446] + partition + bytes(48) + b"\x55\xaa" + WHOLE[512:])).describe()
     assert info.format_specific["hybrid"] == ["mbr"]
+    assert info.format_specific["boot"]["disk"] == [], "there is a table, and no code"
     assert not info.warnings
+
+
+def gpt(*starts):
+    """The sectors of a GPT with partitions that begin at these sectors; only what is looked at."""
+    header = b"EFI PART" + bytes(64) + struct.pack("<QII", 2, len(starts) + 1, 128)
+    return header.ljust(512, b"\0") + bytes(128) + b"".join(b"\1" * 32 + struct.pack("<Q", start) + bytes(88) for start in starts)
+
+
+FAT = struct.pack("<3s8sHBHBHHBH", b"\xeb\x3c\x90", b"mkfs.fat", 512, 4, 1, 2, 512, 2880, 0xF8, 9).ljust(512, b"\0")
+
+
+@pytest.mark.parametrize(
+    ("code", "table", "expected"),
+    [
+        (b"\xfa", b"", ["bios"]),
+        (b"", gpt(30 * 4), ["efi"]),
+        (b"\xfa", gpt(4, 30 * 4), ["bios", "efi"]),
+        (b"\xfa", gpt(4, 1 << 40), ["bios"]),
+        (b"", b"EFI PART" + b"\xff" * 504, []),
+    ],
+)
+def test_it_boots_as_a_disk(code, table, expected):
+    partition = struct.pack("<BxxxBxxxII", 0x80, 0xEE, 1, BLOCKS * 4)
+    head = code.ljust(446, b"\0") + partition + bytes(48) + b"\x55\xaa" + table
+    info = IsoReader(Memory(head + WHOLE[len(head) : 30 * 2048] + FAT + WHOLE[30 * 2048 + 512 :])).describe()
+    assert info.format_specific["boot"]["disk"] == expected
+    assert [entry["bytes"] for entry in info.format_specific["el_torito"]][1] == 1440 * 1024, "the FAT file system tells, as the catalog cannot"
 
 
 @pytest.mark.parametrize("behind", [0, 150 * 2048, 512])
