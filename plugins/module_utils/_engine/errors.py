@@ -62,6 +62,12 @@ class UnsupportedImage(ImageError):
     kind = "unsupported"
 
 
+class NeedsKernel(ImageError):
+    """The image is a root file system, which boots with the kernel that lies beside it, not by itself."""
+
+    kind = "needs_kernel"
+
+
 class CorruptImage(ImageError):
     """A structure contradicts its specification or the size of its file."""
 

@@ -53,6 +53,8 @@ class Request:
     """which system of a package: its id, name, or position from 0; None: the only one"""
     configuration: str | None = None
     """id of a package's deployment configuration; None: its default"""
+    any_order: bool = False
+    """the content is read in any order, to look into its file systems: what is compressed is unpacked first"""
     manifest: str = "ignore"
     """of a package: ``require``, ``verify`` (if there is one) or ``ignore``; compared as the files are read, and told by
     :func:`.produce.verify_source`"""
@@ -88,7 +90,7 @@ def open_source(request: Request, *, progress: Progress = silent) -> Source:
     :raises ImageError: not an image, not of the declared format, not exactly one disk, damaged, not readable
     """
     with contextlib.ExitStack() as stack:
-        unwrapper = Unwrapper(request.path, stack, spool_folder=request.spool_folder, max_size=request.max_size, progress=progress)
+        unwrapper = Unwrapper(request.path, stack, spool_folder=request.spool_folder, max_size=request.max_size, any_order=request.any_order, progress=progress)
         system = disk = found = None
         storage = None if os.path.isdir(request.path) else FileStorage(request.path)
         if storage is not None:

@@ -33,6 +33,7 @@ class Unwrapper:
     :param spool_folder: where an image is unpacked that cannot be read in order; None: the folder for temporary files
     :param max_size: largest guest disk that is accepted, bytes
     :param unpack: have what is read in any order at hand; False for a look at its headers, which costs less without
+    :param any_order: the content is read in any order, too, also of formats whose content lies in guest order
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Unwrapper:
         spool_folder: str | None = None,
         max_size: int | None = None,
         unpack: bool = True,
+        any_order: bool = False,
         progress: Progress = silent,
     ) -> None:
         self.path = path
@@ -52,6 +54,7 @@ class Unwrapper:
         self._spool_folder = spool_folder
         self._max_size = max_size
         self._unpack = unpack
+        self._in_order = () if any_order else IN_ORDER
         self._progress = progress
 
     def image(
@@ -70,7 +73,7 @@ class Unwrapper:
             self.layers.append({"format": found.best.format})
             storage, found = self._decompress(storage, found, plausible)
         form = require_disk(found, storage, declared=declared, allow_raw=allow_raw)
-        if storage.sequential and form not in IN_ORDER:
+        if storage.sequential and form not in self._in_order:
             storage = self.in_any_order(storage)
         return open_reader(form, storage), found
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""What image_info and image_verify do; what all modules that read an image do."""
+"""What image_verify does; what all modules that read an image do."""
 
 from __future__ import annotations
 
@@ -12,24 +12,9 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from .._engine.inspect import describe, describe_package
-from .._engine.produce import verify_manifest, verify_source
 from .._engine.source import Request, Source, open_source
-from .._engine.transfer.digest import content_digests
 from .._engine.verify import Expectation, verify
 from .run import Result
-
-
-def describe_image(module: AnsibleModule) -> Result:
-    """image_info."""
-    check = module.params["check"]
-    with open_source(request(module, manifest=module.params["manifest"] if check else "ignore")) as source:
-        verify_source(source, module.params["checksum"])
-        result: Result = {"changed": False, **facts(source, check=check, key="image")}
-        if module.params["content_checksums"]:
-            result["image"]["content_checksums"] = content_digests(source.reader, module.params["content_checksums"])
-        if check and verify_manifest(source) and source.package is not None:
-            result["package"] = describe_package(source.package)
-        return result
 
 
 def verify_image(module: AnsibleModule) -> Result:
@@ -66,6 +51,13 @@ def request(module: AnsibleModule, *, manifest: str | None = None) -> Request:
     :param manifest: another policy than the option's
     """
     params = module.params
-    folder = os.path.dirname(os.path.abspath(params["dest"])) if params.get("dest") else module.tmpdir
     given = {key: params[key] for key in ("src_format", "disk", "system", "configuration", "max_size", "snapshot", "references")}
-    return Request(params["src"], spool_folder=folder, manifest=manifest or params["manifest"], **given)
+    return Request(params["src"], spool_folder=_spool_folder(module), manifest=manifest or params["manifest"], **given)
+
+
+def _spool_folder(module: AnsibleModule) -> str:
+    """Where an image is unpacked that cannot be read in order: where the result will lie, as there is room. Not beside a device, which is in memory."""
+    dest = module.params.get("dest")
+    if not dest or module.params.get("dest_device"):
+        return str(module.tmpdir)
+    return dest if os.path.isdir(dest) else os.path.dirname(os.path.abspath(dest))
