@@ -18,6 +18,7 @@ from .errors import AccessError, InvalidImage, SpaceError, UnsafeReference, from
 from .formats.base import Target
 from .formats.raw import RawReader, RawWriter
 from .progress import Progress, silent
+from .storage.base import Storage
 from .storage.file import FileStorage
 from .storage.sink import Sink
 from .transfer.compare import compare
@@ -25,11 +26,35 @@ from .transfer.convert import convert
 from .transfer.provenance import file_identity
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .packages.package import Package
+    from .packages.container import Container
+    from .packages.manifest import Verified
 
 
 _TOGETHER = 64
 """files that are open at the same time, until they are put in place together"""
+
+
+class Contents(t.Protocol):
+    """What can be taken apart: a package, a UEC tarball."""
+
+    path: str
+    container: Container
+
+    @property
+    def located(self) -> t.Sequence[t.Any]:
+        """What a descriptor names: each with ``file`` and ``problem``, which is None or why it cannot be had."""
+
+    def contents(self) -> list[str]:
+        """The names of the files that belong to it and are there."""
+
+    def open_name(self, name: str) -> Storage:
+        """The bytes of one of these, compared with a manifest or checksum, if there is one, while they are read."""
+
+    def verify_used(self, *, progress: Progress = silent) -> Verified | None:
+        """What agrees of all that was opened; None when there is nothing to compare it with.
+
+        :raises IntegrityFailure: something does not
+        """
 
 
 @dataclasses.dataclass
@@ -44,10 +69,12 @@ class PlannedFile:
     """bytes"""
     reason: str | None
     """why it has to be written; None when it is there as it should be"""
+    stored: int = 0
+    """bytes that are no hole: at most these have to be written"""
 
 
 def plan(
-    package: Package,
+    package: Contents,
     folder: str,
     *,
     include: t.Sequence[str] = (),
@@ -84,13 +111,14 @@ def plan(
         path = _place(folder, name)
         storage = package.container.open(name)  # not open_name(): what is not read is not compared with the manifest
         size = storage.size
+        stored = sum(length for _offset, length in storage.data_ranges())
         storage.close()
         reason = "force is set" if force else _reason(path, package, name, size, (known or {}).get(path))
-        planned.append(PlannedFile(name, path, size, reason))
+        planned.append(PlannedFile(name, path, size, reason, stored))
     return planned
 
 
-def extract(package: Package, folder: str, planned: t.Sequence[PlannedFile], *, progress: Progress = silent) -> list[str]:
+def extract(package: Contents, folder: str, planned: t.Sequence[PlannedFile], *, progress: Progress = silent) -> list[str]:
     """Write the files that a plan has a reason for, each complete or not at all; none when the manifest disagrees with one.
 
     Each is compared with the manifest while it is written, by the policy of ``package.expect_manifest()``.
@@ -102,7 +130,7 @@ def extract(package: Package, folder: str, planned: t.Sequence[PlannedFile], *, 
     # In the order of the archive: a compressed one is then decoded once.
     order = {name: position for position, name in enumerate(package.container.names())}
     missing = sorted((file for file in planned if file.reason is not None), key=lambda file: order.get(file.name, 0))
-    _require_space(folder, sum(file.size for file in missing))
+    _require_space(folder, sum(file.stored for file in missing))
     if len(missing) > _TOGETHER:  # they cannot all wait for the last one's digest
         for file in missing:
             package.open_name(file.name).close()
@@ -119,7 +147,7 @@ def extract(package: Package, folder: str, planned: t.Sequence[PlannedFile], *, 
     return verified.files if verified else []
 
 
-def _write(package: Package, file: PlannedFile, progress: Progress) -> Sink:
+def _write(package: Contents, file: PlannedFile, progress: Progress) -> Sink:
     """A file's content, written and not yet under its name."""
     with contextlib.ExitStack() as stack:
         storage = package.open_name(file.name)
@@ -180,7 +208,7 @@ def _place(folder: str, name: str) -> str:
     return path
 
 
-def _reason(path: str, package: Package, name: str, size: int, known: t.Any) -> str | None:
+def _reason(path: str, package: Contents, name: str, size: int, known: t.Any) -> str | None:
     if not os.path.lexists(path):
         return "does not exist"
     if not os.path.isfile(path) or os.path.islink(path):

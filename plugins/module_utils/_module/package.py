@@ -7,19 +7,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
 from .._engine.errors import printable
-from .._engine.extract import extract, plan
+from .._engine.extract import PlannedFile
 from .._engine.inspect import describe_package, look_at_disks
 from .._engine.packages.codes import ERRORS, NOTES
 from .._engine.packages.opening import open_package
 from .._engine.packages.package import Package
 from .._engine.source import source_identity
-from .._engine.transfer.provenance import file_identity, recall, remember
+from .extraction import Extraction
 from .openssl import verify_signature
 from .run import Result
 
@@ -54,88 +55,22 @@ def extract_package(module: AnsibleModule) -> Result:
     params = module.params
     if params["creates"] and os.path.exists(params["creates"]):
         return {"changed": False, "msg": f"{params['creates']} exists"}
-    return _Extraction(module).run()
+    asked = {name: params[name] for name in ("manifest", "max_size")}
+    return _PackageExtraction(module, {"source": source_identity(params["src"]), **asked}).run()
 
 
-class _Extraction:
-    def __init__(self, module: AnsibleModule) -> None:
-        self.module = module
-        self.params = module.params
-        # The record lies in dest under the package's name, and is about all files that were extracted from it.
-        self.record = os.path.join(os.path.realpath(self.params["dest"]), os.path.basename(os.path.abspath(self.params["src"])))
-        asked = ("manifest", "max_size")
-        self.request = {"source": source_identity(self.params["src"]), **{name: self.params[name] for name in asked}}
-        memory = recall(self.record, self.request)
-        self.known: dict[str, t.Any] = memory.result if memory else {}
-        self.identities: dict[str, t.Any] = self.known.get("identities", {})
+class _PackageExtraction(Extraction[Package]):
+    verified = "manifest_verified"
 
-    def run(self) -> Result:
-        result = self._remembered()
-        if result is None:
-            with open_package(self.params["src"], max_size=self.params["max_size"]) as package:
-                result = self._extract(package)
-        return self._set_attributes(result)
+    @contextlib.contextmanager
+    def open(self) -> t.Iterator[Package]:
+        with open_package(self.params["src"], max_size=self.params["max_size"]) as package:
+            package.expect_manifest(self.params["manifest"])
+            package.require_complete_manifest()
+            yield package
 
-    def _remembered(self) -> Result | None:
-        """The result of the run that extracted the same, if nothing was touched since: the package need not be opened."""
-        known = self.known.get("result")
-        if known is None or self.params["force"] or self.known["asked"] != [self.params["include"], self.params["exclude"]]:
-            return None
-        if any(self.identities.get(file["path"]) != file_identity(file["path"]) for file in known["files"]):
-            return None
-        return t.cast("Result", known)
+    def describe(self, contents: Package, planned: t.Sequence[PlannedFile]) -> Result:
+        return {"contained_files": contents.container.names(), "package": describe_package(contents)}
 
-    def _extract(self, package: Package) -> Result:
-        params = self.params
-        package.expect_manifest(params["manifest"])
-        package.require_complete_manifest()
-        planned = plan(package, params["dest"], include=params["include"], exclude=params["exclude"], known=self.identities, force=params["force"])
-        verified = set(self.known.get("manifest_verified", []))
-        if not self.module.check_mode:
-            verified.update(extract(package, params["dest"], planned))
-        else:
-            for file in planned:
-                if file.reason is not None:
-                    package.open_name(file.name)
-            found = package.verify_used()
-            verified.update(found.files if found else [])
-        return {
-            "src": params["src"],
-            "dest": params["dest"],
-            "files": [{"name": file.name, "path": file.path, "length": file.size, "reason": file.reason} for file in planned],
-            "contained_files": package.container.names(),
-            "manifest_verified": sorted(verified),
-            "package": describe_package(package),
-        }
-
-    def _set_attributes(self, result: Result) -> Result:
-        module, files = self.module, result["files"]
-        written = [file for file in files if file["reason"] is not None]
-        changed = bool(written)
-        for file in files:
-            if os.path.exists(file["path"]):
-                arguments = module.load_file_common_arguments(self.params, path=file["path"])
-                changed = module.set_fs_attributes_if_different(arguments, changed)
-        if not module.check_mode:
-            self._remember(result)
-        before = {file["path"]: file["reason"] or "as it should be" for file in files}
-        shown = {key: value for key, value in result.items() if key != "contained_files"}
-        if self.params["list_files"]:
-            shown["contained_files"] = result["contained_files"]
-        return {
-            **shown,
-            "changed": changed,
-            "msg": f"{len(written)} of {len(files)} files written" if written else "all files are there as they should be",
-            "diff": {"before": before, "after": dict.fromkeys(before, "as it should be")},
-        }
-
-    def _remember(self, result: Result) -> None:
-        files = [{**file, "reason": None} for file in result["files"]]
-        now = {
-            "result": {**result, "files": files},
-            "asked": [self.params["include"], self.params["exclude"]],
-            "manifest_verified": result["manifest_verified"],
-            "identities": {**self.identities, **{file["path"]: file_identity(file["path"]) for file in files}},
-        }
-        if now != self.known:
-            remember(self.record, self.request, now)
+    def shown(self, result: Result) -> Result:
+        return result if self.params["list_files"] else {key: value for key, value in result.items() if key != "contained_files"}

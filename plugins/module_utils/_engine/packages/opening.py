@@ -13,8 +13,9 @@ import os
 import posixpath
 import typing as t
 
-from ..errors import AmbiguousImage, ImageError, InvalidImage, LimitExceeded, printable
+from ..errors import AmbiguousImage, ImageError, InvalidImage, LimitExceeded, NeedsKernel, printable
 from ..formats.detect import Detection, detect
+from ..formats.probes.content import PARTITION_TABLES
 from ..formats.probes.match import COMPRESSION, DISK, OPTICAL
 from ..storage.base import Storage
 from ..storage.file import FileStorage
@@ -22,6 +23,7 @@ from ..storage.stream import COMPRESSIONS, open_stream
 from .container import TAR, Archive, Container, Folder, ignored
 from .ovf.envelope import parse_envelope
 from .package import ARCHIVE, OVA, OVF, VAGRANT, Package, with_suffix
+from .uec_names import KERNEL, matching
 
 _ARCHIVES = ("ova", "vagrant", "tar", "zip")
 _MAX_DEPTH = 3
@@ -149,6 +151,8 @@ def _plain(path: str, archive: Archive, layers: t.Sequence[str]) -> Package:
     files = _sizes(archive)
     alone = len(files) == 1
 
+    kernel = _kernel(archive, [name for name, _size in files])
+
     def is_image(name: str) -> bool:
         with contextlib.suppress(ImageError):
             storage = archive.open(name)
@@ -156,11 +160,34 @@ def _plain(path: str, archive: Archive, layers: t.Sequence[str]) -> Package:
             if found.best.format in COMPRESSIONS:
                 found = detect(open_stream(storage, found.best.format), tail=False)
             known = found.best.format != "raw" or found.contents or alone
+            if kernel is not None:  # beside a kernel lies its root file system, too: that is no disk
+                known = found.best.format != "raw" or any(match.format in PARTITION_TABLES for match in found.contents)
             return found.best.category in (DISK, OPTICAL) and bool(known)
         return False
 
-    envelope = envelope_of(files, is_image, path)
+    try:
+        envelope = envelope_of(files, is_image, path)
+    except InvalidImage:
+        if kernel is None:
+            raise
+        raise NeedsKernel(
+            f"is a UEC tarball: its image boots with {printable(kernel)!r} only, and has no disk around it",
+            path=path,
+            hint="The module uec_extract takes it apart",
+        ) from None  # that it is no other package either would only confuse
     return Package(path, ARCHIVE, archive, "", lambda _data, _name: envelope, layers)
+
+
+def _kernel(archive: Archive, names: t.Iterable[str]) -> str | None:
+    """The kernel in a UEC tarball; None: it is none."""
+    from ..guest.kernel import identify_kernel
+
+    for name in matching(names, KERNEL):
+        with contextlib.suppress(ImageError):
+            storage = archive.open(name)
+            if identify_kernel(storage) is not None:
+                return name
+    return None
 
 
 def _sizes(container: Container) -> list[tuple[str, int]]:

@@ -22,11 +22,13 @@ from ansible_collections.vmimage.prep.plugins.module_utils._engine.errors import
     CorruptImage,
     InvalidImage,
     LimitExceeded,
+    NeedsKernel,
     UnsupportedImage,
 )
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.opening import open_package
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.source import Request, open_source, source_identity
 from build_ova import descriptor, manifest, pack
+from build_uec import build_disk, layouts
 
 MIB = 1 << 20
 HREF = "disk.raw"
@@ -305,3 +307,30 @@ def test_what_tells_the_content_again(tmp_path):
     assert set(before[0]) == {name for name, _data in members()}
     path = write(tmp_path, OVA)
     assert source_identity(path)["size"] == len(OVA)
+
+
+@pytest.mark.parametrize("layout", ["cirros", "ubuntu-initrd"])
+@pytest.mark.parametrize("compress", [bytes, COMPRESS["gzip"]])
+def test_a_uec_tarball_has_no_disk(tmp_path, layout, compress):
+    """Its image boots with the kernel beside it only: an error of its own, so that a caller can go on with the other module."""
+    path = tmp_path / "guest.tar"
+    path.write_bytes(compress(tar(layouts()[layout].items())))
+    with pytest.raises(NeedsKernel, match="is a UEC tarball: its image boots with '.*vmlinuz.*' only.*uec_extract") as caught, open_source(Request(str(path))):
+        pass
+    assert caught.value.kind == "needs_kernel"
+
+
+def test_a_uec_tarball_with_a_disk_beside_its_image(tmp_path):
+    """Ubuntu's tarballs have both: the disk is what boots by itself."""
+    path = tmp_path / "server.tar.gz"
+    path.write_bytes(COMPRESS["gzip"](tar(layouts()["ubuntu"].items())))
+    with open_source(Request(str(path))) as source:
+        assert source.layers[-1]["member"] == "server-amd64-disk1.img"
+        assert b"".join(source.reader.read_extent(extent) for extent in source.reader.extents()) == build_disk()
+
+
+def test_a_name_alone_makes_no_kernel(tmp_path):
+    path = tmp_path / "disk.tar"
+    path.write_bytes(tar([("a-vmlinuz", b"text"), ("a.img", DISK)]))
+    with open_source(Request(str(path))) as source:
+        assert source.layers[-1]["member"] == "a.img"
