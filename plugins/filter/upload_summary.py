@@ -10,12 +10,14 @@ short_description: Tell a person what was prepared and how to upload it
 version_added: 0.1.0
 author: vmimage.prep contributors (@vmimage)
 description:
-  - Makes the result of the role P(vmimage.prep.prepare_image#role), or one of the disks in that of P(vmimage.prep.import_ovf#role), into
-    lines for a person to read. They say what came in, what was done, what came out, which checks passed, and which command uploads
-    the image.
+  - Makes the result of the roles P(vmimage.prep.prepare_image#role) or P(vmimage.prep.build_ami#role), or one of the disks in that of
+    P(vmimage.prep.import_ovf#role), into lines for a person to read. They say what came in, what was done, what came out, which checks
+    passed, and which commands upload it.
+  - Of several images the commands stand in the order in which they have to run. Those that need the identifier of another image ask
+    Glance for it.
 options:
   _input:
-    description: The fact C(prepare_image_result), or one of the disks in C(import_ovf_result).
+    description: The fact C(prepare_image_result) or C(build_ami_result), or one of the disks in C(import_ovf_result).
     type: dict
     required: true
 """
@@ -47,14 +49,19 @@ from ansible.errors import AnsibleFilterError
 
 
 def upload_summary(result: t.Any) -> list[str]:
-    """Lines for a person out of the role's result."""
-    if not isinstance(result, dict) or "filename" not in result:
-        raise AnsibleFilterError("upload_summary takes the fact prepare_image_result of the role vmimage.prep.prepare_image")
+    """Lines for a person out of a role's result."""
+    if not isinstance(result, dict) or not ("filename" in result or "kernel" in result):
+        raise AnsibleFilterError("upload_summary takes the fact prepare_image_result of the role vmimage.prep.prepare_image, or build_ami_result of build_ami")
+    if "kernel" in result:
+        return _of_trio(result)
+    done = _row("done", ("change: " if result["changed"] else "no change: ") + result["msg"])
+    if "files" in result["source"]:
+        return [_row("came in", _tarball(result["source"])), done, *_plan(result)]
     source, image = result["source"], result["image"]
     wrapped = "".join(f"{layer['format']} > " for layer in source["layers"])
-    lines = [
+    return [
         _row("came in", f"{wrapped}{_format(source)}, {_size(source['virtual_size'])} disk, {_size(source['file_size'])} file"),
-        _row("done", ("change: " if result["changed"] else "no change: ") + result["msg"]),
+        done,
         *(_row("warning", warning) for warning in source["warnings"]),
         _row("came out", result["filename"]),
         _row("", f"{_format(image)}, {_size(image['virtual_size'])} disk" + (f", {_size(image['file_size'])} file" if "file_size" in image else "")),
@@ -62,7 +69,31 @@ def upload_summary(result: t.Any) -> list[str]:
         *(_row(name, digest) for name, digest in result["checksums"].items()),
         _row("upload with", _command(result)),
     ]
-    return lines
+
+
+def _of_trio(result: dict[str, t.Any]) -> list[str]:
+    """build_ami's result."""
+    return [
+        _row("done", "change" if result["changed"] else "no change"),
+        _row("boots", f"Linux {result['kernel_version'] or 'of unknown version'} with {result['command_line'] or 'no command line'}"),
+        *(_row(risk["level"], risk["text"]) for risk in result["risks"]),
+        *_plan(result),
+        *([_row("came out", result["tarball"])] if result["tarball"] else []),
+    ]
+
+
+def _tarball(source: dict[str, t.Any]) -> str:
+    kinds = {"tarball": "UEC tarball", "folder": "folder with the files of a UEC tarball", "bundle": "EC2 bundle"}
+    return "".join(f"{layer} > " for layer in source["layers"]) + f"{kinds[source['kind']]}, {len(source['files'])} files"
+
+
+def _plan(result: dict[str, t.Any]) -> list[str]:
+    """Several images, in the order of their uploads."""
+    lines = []
+    for entry in result["upload_plan"]:
+        lines += [_row("came out", entry["filename"]), *(_row(name, digest) for name, digest in entry["checksums"].items())]
+    lines += [_row("check passed", check) for check in result.get("checks", [])]
+    return lines + [_row("upload with", _command(entry)) for entry in result["upload_plan"]]
 
 
 def _row(title: str, text: str) -> str:
@@ -84,11 +115,14 @@ def _size(number: int) -> str:
 def _command(result: dict[str, t.Any]) -> str:
     parts = ["openstack", "image", "create", "--file", result["filename"]]
     parts += ["--disk-format", result["disk_format"], "--container-format", result["container_format"], "--min-disk", str(result["min_disk"])]
-    if result["min_ram"]:
+    if result.get("min_ram"):
         parts += ["--min-ram", str(result["min_ram"])]
     for name, value in sorted(result["properties"].items()):
         parts += ["--property", f"{name}={value}"]
-    return shlex.join([*parts, result["name"]])
+    command = shlex.join(parts)
+    for name, other in sorted(result.get("depends", {}).items()):
+        command += f' --property {name}="$(openstack image show -f value -c id {shlex.quote(other)})"'
+    return f"{command} {shlex.quote(result['name'])}"
 
 
 class FilterModule:

@@ -126,12 +126,15 @@ options:
       - The result is always compared with O(src). There is no backup, and a run that is stopped leaves a part.
     type: bool
     default: false
-  iso_passthrough:
+  iso:
     description:
-      - Copy O(src) as it is when it is an ISO image, whatever O(format) says, instead of failing. An ISO is install media,
-        which OpenStack takes as such; it does not become a disk.
-    type: bool
-    default: false
+      - What to do when O(src) is an ISO image and another O(format) is wanted. An ISO is install media, which OpenStack takes as such.
+    type: str
+    choices:
+      refuse: The module fails.
+      keep: It is copied as it is, whatever O(format) says.
+      disk: It becomes a disk, if it is a hybrid that boots as one. Otherwise the module fails.
+    default: refuse
   verify:
     description: How the result is verified before it takes its name.
     type: str
@@ -309,7 +312,7 @@ def main() -> None:
             "options": {"type": "dict", "default": {}},
             "compressor": {"type": "str", "choices": ["zlib", "isal", "zlib_ng"], "default": "zlib"},
             "dest_device": {"type": "bool", "default": False},
-            "iso_passthrough": {"type": "bool", "default": False},
+            "iso": {"type": "str", "choices": ["refuse", "keep", "disk"], "default": "refuse"},
             "verify": {"type": "str", "choices": ["structure", "content"], "default": "structure"},
             "checksums": CHECKSUMS,
         },

@@ -18,6 +18,7 @@ from .._engine.device import device_difference, write_device
 from .._engine.errors import AccessError, ImageError, UnsupportedImage
 from .._engine.formats.base import Reader, Target, whole_sectors
 from .._engine.formats.companions import open_present, planned
+from .._engine.formats.raw import RawReader
 from .._engine.formats.registry import target
 from .._engine.inspect import describe
 from .._engine.openstack.upload import upload_facts
@@ -48,7 +49,7 @@ def convert_image(module: AnsibleModule) -> Result:
         raise UnsupportedImage("src and dest are the same file", path=params["dest"], hint="Write to another file, then move it")
     if params["dest_device"] or is_block_device(params["dest"]):
         return _convert_to_device(module, wanted)
-    asked = {key: params[key] for key in (*SOURCE, "virtual_size", "align", "profile", "iso_passthrough", "verify")}
+    asked = {key: params[key] for key in (*SOURCE, "virtual_size", "align", "profile", "iso", "verify")}
     dest = Destination(module, {**asked, "source": identity, "target": dataclasses.asdict(wanted)})
     result = dest.recall() if identity is not None else None
     if result is None:
@@ -118,11 +119,31 @@ def _opened(module: AnsibleModule, wanted: Target) -> t.Iterator[tuple[Source, T
     params = module.params
     with open_source(request(module)) as source:
         source.reader.require_readable()
-        if params["iso_passthrough"] and source.reader.format == "iso":
+        if source.reader.format == "iso" and params["iso"] == "keep":
             wanted = target("iso")
-        else:
+        if source.reader.format != "iso" or wanted.format != "iso":
+            source.reader = _as_disk(source.reader, params["iso"])
             source.reader = resize(source.reader, _size(module, source.reader))
         yield source, wanted, verify_source(source, params["checksum"])
+
+
+def _as_disk(reader: Reader, asked: str) -> Reader:
+    """The image as a disk. Of an ISO, the bytes that a hybrid has as one.
+
+    :param asked: the option ``iso``
+    :raises UnsupportedImage: it does not become one
+    :raises CorruptImage: the ISO is cut off
+    """
+    if reader.format != "iso":
+        return reader
+    path = reader.storage.name
+    if asked != "disk":
+        hint = "Ask for the format iso to copy it; or, if it is a hybrid, let it become a disk with the option iso"
+        raise UnsupportedImage("an ISO is install media, not a disk: it is uploaded as it is", path=path, hint=hint)
+    if not reader.describe().format_specific["boot"]["disk"]:
+        raise UnsupportedImage("the ISO is no hybrid: it boots as a CD only, and cannot become a disk", path=path, hint="Ask for the format iso")
+    next(reader.extents(), None)  # which says if it is cut off
+    return RawReader(reader.storage)
 
 
 def _result(module: AnsibleModule, source: Source, wanted: Target, reason: str | None, checks: list[str]) -> Result:
@@ -182,6 +203,8 @@ def _open_dest(module: AnsibleModule, wanted: Target) -> t.Iterator[Source]:
         if folder is None:
             open_present(found.reader)
         try:
+            if wanted.format == "raw" and found.reader.format == "iso" and module.params["iso"] == "disk":
+                found.reader = RawReader(found.reader.storage)
             yield found
         finally:
             found.reader.close()

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -18,14 +19,14 @@ def load(role: str, path: str) -> dict:
     return yaml.safe_load((ROLES / role / path).read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("role", ["import_ovf", "prepare_image"])
+@pytest.mark.parametrize("role", ["build_ami", "import_ovf", "prepare_image"])
 def test_documented_defaults_are_the_defaults(role):
     options = load(role, "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
     documented = {name: option["default"] for name, option in options.items() if "default" in option}
     assert documented == load(role, "defaults/main.yml")
 
 
-@pytest.mark.parametrize("role", ["import_ovf", "prepare_image"])
+@pytest.mark.parametrize("role", ["build_ami", "import_ovf", "prepare_image"])
 def test_every_documented_option_is_used(role):
     text = "".join(path.read_text(encoding="utf-8") for folder in ("tasks", "vars") for path in (ROLES / role).glob(f"{folder}/*.yml"))
     options = load(role, "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
@@ -35,3 +36,11 @@ def test_every_documented_option_is_used(role):
 def test_images_end_as_the_formats_of_the_platforms():
     endings = load("import_ovf", "vars/main.yml")["__import_ovf_endings"]
     assert endings == {**{name: profile.format for name, profile in PROFILES.items()}, "vpc": "vhd"}
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["x-1.2.qcow2", "x-1.2.raw.xz", "x-1.2.tar.gz", "x-1.2.tgz", "x-1.2.gz", "x-1.2.ova.zst"],
+)
+def test_images_are_called_as_files_without_their_endings(file):
+    assert re.sub(load("prepare_image", "vars/main.yml")["__prepare_image_ending"], "", file) == "x-1.2"
