@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The checks of the collection, one session for each part. ./dev test runs them and sets up what they need."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -29,7 +30,7 @@ nox.options.default_venv_backend = "uv"
 nox.options.envdir = CACHE / "nox"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = False  # reported as not run; see tests/tools/summary.py
-nox.options.sessions = ["lint", "units", "targets", "sanity", "integration", "molecule", "package"]
+nox.options.sessions = ["lint", "units", "targets", "guests", "sanity", "integration", "molecule", "package"]
 
 each_core = nox.parametrize("python,core", [nox.param(python, core, id=f"core-{core}") for core, python in CORES.items()])
 
@@ -64,14 +65,27 @@ def units(session, core):
     oracles(session)
     session.install(f"ansible-core=={core}", "-r", REQUIREMENTS / "units.txt")
     arguments = [] if core == next(iter(CORES)) else [f"--ignore={ENGINE_TESTS}"]
-    session.run("pytest", "-n", "2", *(session.posargs or arguments))
+    session.run("pytest", "-n", "2", "-m", "not guests", *(session.posargs or arguments))
+
+
+@nox.session
+def guests(session):
+    """What is inside real guests, and booting what is taken out of them."""
+    if os.geteuid() != 0:
+        session.skip("needs root: the guests are installed in a chroot, and their disks are loop devices")
+    oracles(session)
+    # The kernel is for virt-inspector's appliance: a container has none.
+    session.run("tests/tools/need", "mmdebstrap=mmdebstrap", "virt-inspector=libguestfs-tools linux-image-cloud-amd64 ovmf", external=True)
+    session.install(f"ansible-core=={next(iter(CORES))}", "-r", REQUIREMENTS / "units.txt")
+    session.run("tests/tools/build_guests", str(CACHE / "guests"), external=True)
+    session.run("pytest", "-n", "2", "-m", "guests", *session.posargs)
 
 
 @nox.session(python=TARGETS)
 def targets(session):
     """The engine's units on every Python that a target may have; the oracles have had their say in units."""
     session.install("-r", REQUIREMENTS / "targets.txt")
-    session.run("pytest", "-n", "2", "-m", "not oracle", *(session.posargs or [ENGINE_TESTS]))
+    session.run("pytest", "-n", "2", "-m", "not oracle and not guests", *(session.posargs or [ENGINE_TESTS]))
 
 
 @nox.session
@@ -84,11 +98,21 @@ def sanity(session, core):
 @nox.session
 @each_core
 def integration(session, core):
-    """The modules as playbooks call them: by the newest core on every second target Python of this machine, by others on both ends."""
+    """The modules as playbooks call them: all cases by the newest core on the oldest Python of this machine, some by each core on the newest Python."""
     oracles(session)
-    some = HERE[::2] if core == list(CORES)[-1] else HERE[:1]
-    for target in dict.fromkeys((*some, *HERE[-1:])):
-        ansible_test(session, core, "integration", "--controller", f"origin:python={CORES[core]}", "--target", f"controller:python={target}", *session.posargs)
+    newest = core == list(CORES)[-1]
+    for python, everything in dict.fromkeys([(HERE[0], True)] * newest + [(HERE[-1], False)]):
+        ansible_test(
+            session,
+            core,
+            "integration",
+            "--controller",
+            f"origin:python={CORES[core]}",
+            "--target",
+            f"controller:python={python}",
+            *session.posargs,
+            variables={"test_all": everything},
+        )
 
 
 @nox.session
@@ -125,8 +149,11 @@ def oracles(session):
     session.run("tests/tools/oracles", external=True, success_codes=[0] if CI else range(256))
 
 
-def ansible_test(session, core, *arguments):
-    """Run ansible-test in a copy of the checkout, which it needs to lie below a folder named ansible_collections."""
+def ansible_test(session, core, *arguments, variables=None):
+    """Run ansible-test in a copy of the checkout, which it needs to lie below a folder named ansible_collections.
+
+    The variables are for the playbooks of the integration tests.
+    """
     session.install(f"ansible-core=={core}")
     downloads = Path.home() / ".ansible/test/cache"
     downloads.mkdir(parents=True, exist_ok=True)
@@ -134,6 +161,8 @@ def ansible_test(session, core, *arguments):
         if not (downloads / f"get_pip_{version}.py").exists():
             shutil.copy(ROOT / "tests/tools/get_pip.py", downloads / f"get_pip_{version}.py")
     with session.chdir(checkout(core)):
+        if variables is not None:
+            Path("tests/integration/integration_config.yml").write_text(json.dumps(variables), encoding="utf-8")
         session.run("ansible-test", *arguments, "--color", "no", env={"PATH": f"{ORACLES}:{os.environ['PATH']}"})
 
 

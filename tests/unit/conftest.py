@@ -21,12 +21,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 ORACLES = Path(os.environ.get("VMIMAGE_ORACLES", ROOT / ".cache/oracles/bin"))
-FIXTURES = {"program", "qemu_img", "qemu_io", "qemu_img_system", "seven_zip", "oslo_inspector", "boot_qemu"}
+FIXTURES = {"program", "qemu_img", "qemu_io", "qemu_img_system", "seven_zip", "oslo_inspector", "boot_qemu", "boot_kernel", "boot_firmware"}
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest looks at -m
 def pytest_collection_modifyitems(items):
     for item in items:
+        if "guests" in getattr(item, "fixturenames", ()):
+            item.add_marker("guests")
         if FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("oracle")
 
@@ -86,36 +88,70 @@ def oslo_inspector():
         return _missing(f"no oslo.utils here ({error})")
 
 
+def _boot(image, driver, marker, timeout, *arguments):
+    """What a guest says on the serial line up to `marker`, which has to come in time."""
+    # TCG always: a KVM that is there may still not work inside a virtual machine. -snapshot: the image stays as it is.
+    command = [_program("qemu-system-x86_64"), "-nodefaults", "-no-user-config", "-machine", "q35", "-accel", "tcg", "-display", "none", "-serial", "stdio"]
+    drive = f"if=virtio,format={driver},file={str(image).replace(',', ',,')}"
+    end = time.monotonic() + timeout
+    said = b""
+    with subprocess.Popen([*command, "-no-reboot", "-snapshot", "-drive", drive, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as guest:
+        try:
+            while marker.encode() not in said and time.monotonic() < end:
+                if select.select([guest.stdout], [], [], 0.2)[0]:
+                    data = os.read(guest.stdout.fileno(), 65536)
+                    if not data:
+                        break
+                    said += data
+        finally:
+            guest.kill()
+    text = said.decode("ascii", "replace")
+    if marker not in text:
+        pytest.fail(f"{image} did not say {marker!r} within {timeout} s, but: {text[-500:]!r}", pytrace=False)
+    return text
+
+
 @pytest.fixture(scope="session")
 def boot_qemu():
-    """A function that boots an image and returns what it says on the serial line.
+    """boot(image, driver, marker) boots a disk and returns what it says; `driver` is QEMU's name of the format."""
+    return lambda image, driver, marker, timeout=60: _boot(image, driver, marker, timeout, "-m", "256")
 
-    boot(image, driver, marker): `driver` is QEMU's name of the format. Fails when `marker` does not come in time.
-    """
-    qemu = _program("qemu-system-x86_64")
 
-    def boot(image, driver, marker, timeout=60):
-        # TCG always: a KVM that is there may still not work inside a virtual machine. -snapshot: the image stays as it is.
-        command = [qemu, "-nodefaults", "-no-user-config", "-machine", "q35", "-accel", "tcg", "-m", "256", "-display", "none", "-serial", "stdio"]
-        drive = f"if=virtio,format={driver},file={str(image).replace(',', ',,')}"
-        end = time.monotonic() + timeout
-        said = b""
-        with subprocess.Popen([*command, "-no-reboot", "-snapshot", "-drive", drive], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as guest:
-            try:
-                while marker.encode() not in said and time.monotonic() < end:
-                    if select.select([guest.stdout], [], [], 0.2)[0]:
-                        data = os.read(guest.stdout.fileno(), 65536)
-                        if not data:
-                            break
-                        said += data
-            finally:
-                guest.kill()
-        text = said.decode("ascii", "replace")
-        if marker not in text:
-            pytest.fail(f"{image} did not say {marker!r} within {timeout} s, but: {text[-500:]!r}", pytrace=False)
-        return text
+@pytest.fixture(scope="session")
+def boot_kernel():
+    """boot(kernel, ramdisk, image, command_line, marker) boots a kernel directly, with a raw image as its only disk."""
+
+    def boot(kernel, ramdisk, image, command_line, marker, timeout=300):
+        initrd = ["-initrd", ramdisk] if ramdisk else []
+        return _boot(image, "raw", marker, timeout, "-m", "768", "-kernel", kernel, *initrd, "-append", command_line)
 
     return boot
+
+
+@pytest.fixture(scope="session")
+def boot_firmware():
+    """boot(image, firmware, marker) boots a raw disk by ``bios`` or ``uefi``, as a new instance does: without any variables."""
+
+    def boot(image, firmware, marker, timeout=300):
+        code, variables = Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
+        flash = []
+        if firmware == "uefi":
+            if not code.exists():
+                _missing("no OVMF here (the package ovmf has it)")
+            # -snapshot keeps the variables as they are, too.
+            flash = ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={code}", "-drive", f"if=pflash,unit=1,format=raw,file={variables}"]
+        return _boot(image, "raw", marker, timeout, "-m", "768", "-vga", "std", *flash)  # GRUB waits for a screen that is not there
+
+    return boot
+
+
+@pytest.fixture(scope="session")
+def guests():
+    """The folder with the disks of tests/tools/build_guests, which ./dev test guests makes."""
+    folder = Path(os.environ.get("VMIMAGE_GUESTS", ROOT / ".cache/guests"))
+    if not folder.is_dir():
+        return _missing("no guests here (tests/tools/build_guests makes them)")
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
 # Copyright (c) 2026, vmimage.prep contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pack the appliance in a folder in every way that people do: make_kinds.py FOLDER makes FOLDER/kinds/*."""
+"""Pack the appliance in a folder in every way that people do: make_kinds.py FOLDER makes FOLDER/kinds/*,
+and in FOLDER/kinds.out a folder for what is extracted of each."""
 
 from __future__ import annotations
 
@@ -44,6 +45,9 @@ def main() -> None:
     with open(os.path.join(folder, "disk.raw"), "rb") as file:
         write_tar(os.path.join(out, "plain.gz"), "gz", {"disk.raw": file.read()})
     write_zip(os.path.join(out, "plain.zip"), zipfile.ZIP_DEFLATED, {"readme.txt": b"Read me.\n", "disk.vmdk": files[DISK]})
+    for name in os.listdir(out):
+        os.makedirs(os.path.join(f"{out}.out", f"{name} files"))
+    os.makedirs(os.path.join(f"{out}.out", "appliance.ovf files"))
 
 
 def pieces(files: dict) -> dict:

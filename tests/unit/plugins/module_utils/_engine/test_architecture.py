@@ -27,8 +27,8 @@ FLOORS = [
     {"packages", "transfer"},
     {"unwrap.py"},
     {"source.py"},
-    {"device.py", "extract.py", "produce.py", "profiles.py", "openstack"},
-    {"inspect.py", "verify.py"},
+    {"ami", "device.py", "extract.py", "produce.py", "profiles.py", "tarball.py", "openstack"},
+    {"inside.py", "inspect.py", "verify.py"},
 ]
 # Compression that is faster, or there at all, when a node happens to have it; and signatures that are not of RSA.
 ACCELERATORS = {"backports", "compression", "cryptography", "isal", "zlib_ng", "zstandard"}
