@@ -17,8 +17,11 @@ options:
       - It may be a disk image of any supported format, one that is compressed with gzip, xz, bzip2 or zstd,
         or a package with a disk in it. An OVA, an OVF package (its folder or its C(.ovf) file), a Vagrant box, or a tar or zip archive,
         compressed or not. What it is, is found out by its content, never by its name.
+      - Of a UEC tarball the whole disk is read, if there is one in it. Otherwise the module fails with C(error.kind) V(needs_kernel), as the
+        file system in it boots with its kernel only. M(vmimage.prep.uec_extract) takes it apart.
       - A disk inside an archive is read in place. Only one that is compressed and cannot be read in order is unpacked, into a temporary
-        file that has no name, beside the result.
+        file that has no name, beside the result, or in Ansible's temporary folder on the managed node (C(remote_tmp)) when the result is
+        no file.
     type: path
     required: true
   src_format:

@@ -15,6 +15,8 @@ description:
     (version 1), QED, Parallels, DMG, Bochs and cloop images.
   - LUKS volumes are described, but not read, as that takes their key. What else is recognised is named with the program that
     reads it.
+  - With O(guest=true) it also tells what is inside, the file systems, the operating system, what boots how, and what would keep it from
+    booting in OpenStack.
 author:
   - vmimage.prep contributors (@vmimage)
 extends_documentation_fragment:
@@ -27,6 +29,20 @@ options:
       - For an OVF package this verifies the manifest, too, as far as the disk is concerned.
     type: bool
     default: false
+  guest:
+    description:
+      - Look into the file systems of the disk, and return as RV(image.guest) which operating system is installed, with which kernels and
+        which boot loader, and what keeps it from booting, or from working, in OpenStack with KVM. Each fact says where it is from.
+      - Of an ISO image, return as RV(image.media) what the disc is for, and the kernels on it.
+      - Nothing is mounted, nothing in the image is run, and no privileges are needed. Only what is needed is read, tables, configurations,
+        kernels and ramdisks; these are some tens of MiB of an image of any size.
+      - A compressed image cannot be read so, as one has to begin at its start. It is unpacked first, into a file that has no name
+        in Ansible's temporary folder on the managed node (C(remote_tmp)), which needs room for the unpacked image. The same holds for a disk
+        in a compressed package.
+      - Of a disk with several operating systems only what they are is returned. M(vmimage.prep.ami_build) returns the other facts of the one
+        that is named there.
+    type: bool
+    default: false
   content_checksums:
     description:
       - Checksums to return of what the guest sees, from the first to the last byte of the disk.
@@ -37,6 +53,9 @@ options:
     default: []
 seealso:
   - module: vmimage.prep.image_convert
+  - module: vmimage.prep.ami_build
+  - ref: ansible_collections.vmimage.prep.docsite.guide_guest
+    description: What is inside an image, and what the risks mean.
 """
 
 EXAMPLES = r"""
@@ -55,6 +74,35 @@ EXAMPLES = r"""
     check: true
   register: result
   failed_when: not result.image.check.clean
+
+- name: Look inside
+  vmimage.prep.image_info:
+    src: /srv/images/debian.qcow2
+    guest: true
+  register: result
+
+- name: Show the operating system, and how it boots
+  ansible.builtin.debug:
+    msg:
+      - "{{ result.image.guest.os.name }} for {{ result.image.guest.architecture.value }}, firmware: {{ result.image.guest.firmware.value }}"
+      - "{{ result.image.guest.boot.default.kernel }} {{ result.image.guest.boot.default.options }}"
+
+- name: Refuse what would not boot in OpenStack, or could not be reached there
+  ansible.builtin.assert:
+    that: risks | length == 0
+    fail_msg: "{{ risks | map(attribute='text') | join('; ') }}"
+  vars:
+    risks: "{{ result.image.guest.risks | selectattr('level', 'eq', 'error') }}"
+
+- name: What is on this disc?
+  vmimage.prep.image_info:
+    src: /srv/images/debian-12-netinst.iso
+    guest: true
+  register: disc
+
+- name: Show what it is for, and which kernels can be taken out of it
+  ansible.builtin.debug:
+    msg: "{{ disc.image.media.kind }}, {{ disc.image.media.name }}: {{ disc.image.media.kernels | map(attribute='kernel') }}"
 """
 
 RETURN = r"""
@@ -235,6 +283,453 @@ image:
       returned: when O(content_checksums) asks for any
       type: dict
       sample: {"sha256": "5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9"}
+    guest:
+      description:
+        - What is inside the image.
+        - What is a dictionary with C(value) and C(source), or has a C(source) beside other keys, is known from there. It is a file of the
+          guest, with the number of the line where that helps, or words such as V(type of the partition).
+        - C(root), C(architecture), C(hostname), C(kernels), C(boot), C(drivers) and C(preparation) are those of the one operating system that
+          was found. They are null, and C(kernels) is empty, when there are none or several.
+      returned: O(guest) is true, the image is readable, and it is no ISO
+      type: dict
+      contains:
+        filesystems:
+          description: All volumes of the disk. Its partitions, then its logical volumes, or the disk itself when it has no partition table.
+          type: list
+          elements: dict
+          contains:
+            volume:
+              description: Its name. A partition as the first disk on virtio has it, a logical volume with that of its group.
+              type: str
+              sample: vda2
+            partition:
+              description: Number of the partition. Null of a logical volume, and of a disk without a partition table.
+              type: int
+              sample: 2
+            type:
+              description: What it holds, in the words of C(blkid). Null when nothing is recognised.
+              type: str
+              sample: ext4
+            version:
+              description: Its version, as C(blkid) shows it.
+              type: str
+              sample: "1.0"
+            label:
+              description: Its label.
+              type: str
+              sample: boot
+            uuid:
+              description: Its UUID, as C(blkid) shows it.
+              type: str
+              sample: 2d1b1a3c-4ad0-4d52-a29d-ae47f8b0e2a5
+            length:
+              description: Size of the volume in bytes. Null of a logical volume that is not read.
+              type: int
+              sample: 125829120
+            occupied:
+              description: How much of it the file system says it has, in bytes.
+              type: int
+              sample: 125829120
+            use:
+              description:
+                - Where the system mounts it, first of all places.
+                - Of what is not mounted V(esp), V(xbootldr), V(bios_boot) or V(prep) by the type of the partition, or V(swap), V(lvm), V(luks) or
+                  V(raid) by what it holds. Otherwise null.
+              type: str
+              sample: /boot
+            mounts:
+              description:
+                - All places where it is mounted, with C(path), the C(subvolume) of btrfs (null is the default one), and the C(source) that says so.
+              type: list
+              elements: dict
+              sample: [{"path": "/boot", "source": "/etc/fstab:2", "subvolume": null}]
+            source:
+              description: How RV(image.guest.filesystems[].use) is known.
+              type: str
+              sample: "/etc/fstab:2"
+            problem:
+              description: Why it cannot be read, if it should be.
+              type: str
+            warnings:
+              description: What is not as it should be, such as a journal that was not replayed.
+              type: list
+              elements: str
+        systems:
+          description: The operating systems on the disk, each with its C(root) (a volume, or one with the subvolume behind a colon), C(os) and C(source).
+          type: list
+          elements: dict
+        root:
+          description: The root file system.
+          type: dict
+          contains:
+            volume:
+              description: The volume that it lies on.
+              type: str
+              sample: vda2
+            subvolume:
+              description: Of btrfs, the subvolume with the operating system, if it is not the default one.
+              type: str
+            source:
+              description: How it is known.
+              type: str
+              sample: /etc/os-release
+        os:
+          description: The operating system. Also that of a Windows disk, whose files are not read. Null when it is not known.
+          type: dict
+          contains:
+            os_type:
+              description: V(linux) or V(windows). A value for the image property of this name.
+              type: str
+              sample: linux
+            os_distro:
+              description: The distribution, in the vocabulary of the image property of this name.
+              type: str
+              sample: debian
+            os_version:
+              description: The version, as the distributor counts.
+              type: str
+              sample: "12"
+            codename:
+              description: Name of the version.
+              type: str
+              sample: bookworm
+            name:
+              description: All of it, for people.
+              type: str
+              sample: Debian GNU/Linux 12 (bookworm)
+            confidence:
+              description: V(high) where a file of the system says so, V(medium) or V(low) where it is concluded.
+              type: str
+              sample: high
+            source:
+              description: The file that says so.
+              type: str
+              sample: /etc/os-release
+        architecture:
+          description: Architecture of the guest's programs, as Glance calls it.
+          type: dict
+          contains:
+            value:
+              description: The architecture.
+              type: str
+              sample: x86_64
+            source:
+              description: The program that was looked at.
+              type: str
+              sample: /bin/sh
+        hostname:
+          description: The host's name, if the image has one, as C(value) with C(source).
+          type: dict
+          sample: {"source": "/etc/hostname", "value": "vm"}
+        firmware:
+          description: What the disk boots with. Only what a new instance finds counts, as no entry in the firmware's memory comes along.
+          type: dict
+          contains:
+            value:
+              description: V(bios), V(uefi), V(both), or null when it is neither.
+              type: str
+              sample: both
+            bios:
+              description: The boot code that a BIOS starts.
+              type: str
+              sample: GRUB
+            uefi:
+              description: The programs that UEFI starts.
+              type: list
+              elements: str
+              sample: ["vda1:EFI/BOOT/BOOTX64.EFI"]
+            source:
+              description: How this is known, in words.
+              type: list
+              elements: str
+              sample: ["boot code in the first sector: GRUB", "a program for UEFI of x86_64: EFI/BOOT/BOOTX64.EFI on vda1"]
+        kernels:
+          description: The Linux kernels that are installed.
+          type: list
+          elements: dict
+          contains:
+            path:
+              description: Path in the guest.
+              type: str
+              sample: /boot/vmlinuz-6.1.0-18-cloud-amd64
+            version:
+              description: Its version, as C(uname -r) shows it.
+              type: str
+              sample: 6.1.0-18-cloud-amd64
+            type:
+              description:
+                - V(bzImage), V(zImage), V(Image) (arm64 and RISC-V), V(vmlinux) (ELF), V(s390), or for EFI V(zboot) (compressed), or V(uki) (with ramdisk and
+                  command line in the same file).
+              type: str
+              sample: bzImage
+            compression:
+              description: What the file is compressed with as a whole, as arm64 has it.
+              type: str
+              sample: gzip
+            architecture:
+              description: Architecture that it is for.
+              type: str
+              sample: x86_64
+            length:
+              description: Length of the file in bytes.
+              type: int
+              sample: 8152192
+            initrds:
+              description: The ramdisks that belong to it.
+              type: list
+              elements: str
+              sample: [/boot/initrd.img-6.1.0-18-cloud-amd64]
+            modules:
+              description: The folder with its modules, if they are installed.
+              type: str
+              sample: /usr/lib/modules/6.1.0-18-cloud-amd64
+            default:
+              description: Whether it boots by default.
+              type: bool
+            source:
+              description: The file that tells all this, the kernel itself.
+              type: str
+              sample: /boot/vmlinuz-6.1.0-18-cloud-amd64
+        boot:
+          description: What the boot loader does.
+          type: dict
+          contains:
+            loader:
+              description:
+                - V(grub2), V(grub-legacy), V(systemd-boot), V(extlinux), V(syslinux), V(isolinux), V(uki) (a unified kernel image that the
+                  firmware starts), V(bls) (entries of the Boot Loader Specification that no other configuration leads to), or V(none) when
+                  the kernel was chosen by its version.
+              type: str
+              sample: grub2
+            default:
+              description: The entry that boots by default, with the keys of RV(image.guest.boot.entries). Null when none does.
+              type: dict
+            reason:
+              description: Why it is this entry.
+              type: str
+              sample: default in /boot/grub/grub.cfg is '0'
+            root:
+              description: What the kernel's command line names as root file system.
+              type: str
+              sample: UUID=2d1b1a3c-4ad0-4d52-a29d-ae47f8b0e2a5
+            consoles:
+              description: The consoles on the command line.
+              type: list
+              elements: str
+              sample: [tty0, "ttyS0,115200n8"]
+            entries:
+              description: The entries of the menu, as many as 100.
+              type: list
+              elements: dict
+              contains:
+                title:
+                  description: Its title.
+                  type: str
+                  sample: Debian GNU/Linux
+                id:
+                  description: Its name for programs.
+                  type: str
+                  sample: gnulinux-simple-2d1b1a3c-4ad0-4d52-a29d-ae47f8b0e2a5
+                kernel:
+                  description: Path of the kernel in the guest. Null of what boots none, such as another loader.
+                  type: str
+                  sample: /boot/vmlinuz-6.1.0-18-cloud-amd64
+                initrds:
+                  description: Paths of the ramdisks, in the order in which they are loaded.
+                  type: list
+                  elements: str
+                  sample: [/boot/initrd.img-6.1.0-18-cloud-amd64]
+                options:
+                  description: The kernel's command line.
+                  type: str
+                  sample: root=UUID=2d1b1a3c-4ad0-4d52-a29d-ae47f8b0e2a5 ro console=tty0 console=ttyS0
+                line:
+                  description: Number of the line where it begins.
+                  type: int
+                source:
+                  description: The file that it stands in.
+                  type: str
+                  sample: /boot/grub/grub.cfg
+            source:
+              description: The file that was read.
+              type: str
+              sample: /boot/grub/grub.cfg
+            warnings:
+              description: What in it could not be followed.
+              type: list
+              elements: str
+        drivers:
+          description:
+            - Where the drivers are that the default kernel needs to boot on KVM.
+            - V(builtin), in the kernel; V(initramfs), in its ramdisk; V(modules), on the root file system, which is too late to find it;
+              V(missing); or V(unknown).
+          type: dict
+          contains:
+            virtio_blk:
+              description: Disks on virtio, Nova's default.
+              type: str
+              sample: initramfs
+            virtio_pci:
+              description: All of virtio on PCI.
+              type: str
+              sample: builtin
+            virtio_scsi:
+              description: Disks on virtio-scsi.
+              type: str
+            virtio_net:
+              description: Network cards on virtio.
+              type: str
+            nvme:
+              description: NVMe disks.
+              type: str
+            dm_mod:
+              description: The device mapper, for LVM.
+              type: str
+            ext4:
+              description: The file system of this name.
+              type: str
+            xfs:
+              description: The file system of this name.
+              type: str
+            btrfs:
+              description: The file system of this name.
+              type: str
+            reason:
+              description: Why something is unknown.
+              type: str
+            source:
+              description: The files that were looked at.
+              type: list
+              elements: str
+        preparation:
+          description: How the system is prepared for a cloud. Each fact is a dictionary with C(value) and C(source).
+          type: dict
+          contains:
+            cloud_init:
+              description: Whether cloud-init is installed.
+              type: dict
+              sample: {"source": "/usr/bin/cloud-init", "value": true}
+            datasources:
+              description: Which data sources cloud-init asks. Null when it looks for all.
+              type: dict
+              sample: {"source": "/etc/cloud/cloud.cfg.d/90_dpkg.cfg", "value": ["OpenStack", "ConfigDrive"]}
+            admin_user:
+              description: The user whom cloud-init creates. A value for the image property C(os_admin_user).
+              type: dict
+              sample: {"source": "/etc/cloud/cloud.cfg", "value": "debian"}
+            guest_agent:
+              description: Whether QEMU's guest agent is installed.
+              type: dict
+            grow_root:
+              description: Whether something makes the root partition as large as the disk.
+              type: dict
+            machine_id:
+              description: V(absent), V(empty), V(uninitialized), or V(set), which should not be in an image.
+              type: dict
+            ssh_host_keys:
+              description: The private keys of its SSH server, which should not be in an image.
+              type: dict
+            network_rules:
+              description: Files that name or configure network cards by the MAC address of a former machine.
+              type: dict
+        risks:
+          description:
+            - What keeps the guest from booting, or from working, in OpenStack with KVM. Errors first, then warnings, then notes.
+            - All codes are in R(the guide, ansible_collections.vmimage.prep.docsite.guide_guest).
+          type: list
+          elements: dict
+          contains:
+            code:
+              description: For programs.
+              type: str
+              sample: no_virtio_in_initramfs
+            level:
+              description: V(error), it will not boot, or not be reached; V(warning), something will not work; or V(note).
+              type: str
+              sample: error
+            text:
+              description: For people, with what to do.
+              type: str
+            source:
+              description: The file or structure that shows it.
+              type: str
+              sample: /boot/initrd.img-6.1.0-18-cloud-amd64
+        warnings:
+          description: What could not be read, or followed.
+          type: list
+          elements: str
+    media:
+      description: What the disc is for. A guess by the files by which distributions mark their discs, and by the volume's label.
+      returned: O(guest) is true, and the image is an ISO
+      type: dict
+      contains:
+        kind:
+          description: V(installer), V(live), V(rescue), V(drivers) (for a guest), V(config) (for cloud-init), or V(data).
+          type: str
+          sample: installer
+        distro:
+          description: The distribution, in the vocabulary of the image property C(os_distro).
+          type: str
+          sample: debian
+        version:
+          description: Its version.
+          type: str
+          sample: 12.5.0
+        architecture:
+          description: The architecture that it is for, as Glance calls it.
+          type: str
+          sample: x86_64
+        name:
+          description: What the disc says it is.
+          type: str
+          sample: Debian GNU/Linux 12.5.0 "Bookworm" - Official amd64 NETINST with firmware 20240210-11:27
+        source:
+          description: The file that says so, or V(the volume's label).
+          type: str
+          sample: /.disk/info
+        kernels:
+          description: The kernels that the disc boots. M(vmimage.prep.ami_build) takes the first, or the one that is named, out of it.
+          type: list
+          elements: dict
+          contains:
+            kernel:
+              description: Path on the disc.
+              type: str
+              sample: /install.amd/vmlinuz
+            ramdisks:
+              description: Paths of its ramdisks, in the order in which they are loaded.
+              type: list
+              elements: str
+              sample: [/install.amd/initrd.gz]
+            command_line:
+              description: The command line that the disc's boot loader gives it. Null when the kernel was found by its place.
+              type: str
+              sample: vga=788 --- quiet
+            title:
+              description: Title of the menu's entry.
+              type: str
+              sample: Install
+            version:
+              description: Version of the kernel.
+              type: str
+              sample: 6.1.0-18-amd64
+            architecture:
+              description: Architecture of the kernel.
+              type: str
+              sample: x86_64
+            source:
+              description: The configuration that names it, or its folder.
+              type: str
+              sample: /isolinux/txt.cfg
+        efi_loaders:
+          description: The boot loaders that UEFI finds, with their C(architecture), C(path), and C(place), V(el_torito) or a partition.
+          type: list
+          elements: dict
+          sample: [{"architecture": "x86_64", "path": "/EFI/BOOT/BOOTX64.EFI", "place": "el_torito"}]
+        warnings:
+          description: What could not be read.
+          type: list
+          elements: str
     check:
       description: What the check found.
       returned: when O(check=true) and the image is readable
@@ -267,13 +762,13 @@ package:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module.image import describe_image
+from ..module_utils._module.info import describe_image
 from ..module_utils._module.run import CHECKSUMS, SOURCE, run
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={**SOURCE, "check": {"type": "bool", "default": False}, "content_checksums": CHECKSUMS},
+        argument_spec={**SOURCE, "check": {"type": "bool", "default": False}, "guest": {"type": "bool", "default": False}, "content_checksums": CHECKSUMS},
         supports_check_mode=True,
     )
     run(module, describe_image)
