@@ -33,6 +33,11 @@ def pytest_collection_modifyitems(items):
             item.add_marker("oracle")
 
 
+def pytest_make_parametrize_id(val, argname):
+    """Long bytes make no name: they may hold the time, and then the workers do not agree on what the tests are called."""
+    return argname if isinstance(val, bytes) and len(val) > 16 else None
+
+
 def _missing(what):
     if os.environ.get("CI"):
         pytest.fail(f"{what}, and CI must not do without", pytrace=False)
