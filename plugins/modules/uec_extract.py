@@ -120,7 +120,7 @@ EXAMPLES = r"""
   vmimage.prep.uec_extract:
     src: /srv/archive/server.img.manifest.xml
     dest: /srv/images/server
-    private_key: /root/ec2/pk.pem
+    private_key: /srv/keys/pk.pem
 """
 
 RETURN = r"""

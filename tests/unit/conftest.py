@@ -21,7 +21,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 ORACLES = Path(os.environ.get("VMIMAGE_ORACLES", ROOT / ".cache/oracles/bin"))
-FIXTURES = {"program", "qemu_img", "qemu_io", "qemu_img_system", "seven_zip", "oslo_inspector", "boot_qemu", "boot_kernel", "boot_firmware"}
+FIXTURES = {"program", "installed", "qemu_img", "qemu_io", "qemu_img_system", "seven_zip", "oslo_inspector", "boot_qemu", "boot_kernel", "boot_firmware"}
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest looks at -m
@@ -58,6 +58,12 @@ def _program(*names, first=None):
 def program():
     """program(name) gives the path of another tool that the distribution has."""
     return _program
+
+
+@pytest.fixture(scope="session")
+def installed():
+    """installed(path) gives the path of another file that the distribution has."""
+    return lambda path: Path(path) if Path(path).exists() else _missing(f"no {path} here (tests/tools/oracles gets it)")
 
 
 @pytest.fixture(scope="session")
