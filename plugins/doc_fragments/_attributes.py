@@ -28,6 +28,13 @@ attributes:
   async:
     description: Supports being used with the C(async) keyword.
     support: full
+  progress:
+    description: Shows on the controller how far the work is, as long as it runs.
+    support: full
+    details:
+      - A line every ten seconds. The variable C(vmimage_progress_interval), or E(VMIMAGE_PROGRESS_INTERVAL) in the environment of the
+        controller, sets another number of seconds, or V(0) for no lines.
+      - Not with the C(async) keyword.
 """
 
     FILES = r"""
@@ -63,4 +70,11 @@ attributes:
   async:
     description: Supports being used with the C(async) keyword.
     support: full
+  progress:
+    description: Shows on the controller how far the work is, as long as it runs.
+    support: full
+    details:
+      - A line every ten seconds. The variable C(vmimage_progress_interval), or E(VMIMAGE_PROGRESS_INTERVAL) in the environment of the
+        controller, sets another number of seconds, or V(0) for no lines.
+      - Not with the C(async) keyword.
 """

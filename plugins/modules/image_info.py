@@ -43,6 +43,26 @@ options:
         that is named there.
     type: bool
     default: false
+  upload:
+    description:
+      - Tell as RV(image.verdict) what OpenStack will say when O(src), as it lies there, is uploaded with these formats. Nothing is uploaded.
+      - An empty dictionary asks for the format that the image has.
+    type: dict
+    suboptions:
+      disk_format:
+        description:
+          - What the upload is declared as, in the words of Glance.
+          - Without it that is the format of the image, also of one inside a package or a compressed file, or V(raw) where Glance has no name for it.
+        type: str
+      container_format:
+        description: What the image lies in, in the words of Glance.
+        type: str
+        default: bare
+      release:
+        description: The cloud's release of OpenStack. Those before V(2025.1) do not look at what is uploaded.
+        type: str
+        choices: ["2025.1", "2025.2", "2026.1", "2026.2"]
+        default: "2026.2"
   content_checksums:
     description:
       - Checksums to return of what the guest sees, from the first to the last byte of the disk.
@@ -56,6 +76,8 @@ seealso:
   - module: vmimage.prep.ami_build
   - ref: ansible_collections.vmimage.prep.docsite.guide_guest
     description: What is inside an image, and what the risks mean.
+  - ref: ansible_collections.vmimage.prep.docsite.guide_safety
+    description: What OpenStack checks when an image is uploaded.
 """
 
 EXAMPLES = r"""
@@ -93,6 +115,18 @@ EXAMPLES = r"""
     fail_msg: "{{ risks | map(attribute='text') | join('; ') }}"
   vars:
     risks: "{{ result.image.guest.risks | selectattr('level', 'eq', 'error') }}"
+
+- name: Will Glance accept this file as it is, and what will Nova and Cinder do with it?
+  vmimage.prep.image_info:
+    src: /srv/images/appliance.vhd
+    upload:
+      disk_format: vhd
+  register: result
+
+- name: Show what speaks against it, and what to do
+  ansible.builtin.debug:
+    msg: "{{ item.service }}: {{ item.text }}. {{ item.cure | default('', true) }}"
+  loop: "{{ result.image.verdict.gates | rejectattr('outcome', 'eq', 'accept') }}"
 
 - name: What is on this disc?
   vmimage.prep.image_info:
@@ -283,6 +317,65 @@ image:
       returned: when O(content_checksums) asks for any
       type: dict
       sample: {"sha256": "5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9"}
+    verdict:
+      description:
+        - What OpenStack will say to the upload. The services have their default configuration, and their own answers are final.
+        - What Glance says was compared with a real one. What the others say is known from their code.
+      returned: when O(upload) is given
+      type: dict
+      contains:
+        accepted:
+          description: Whether Glance accepts the upload. It also accepts what it should not; the gates with the outcome V(warn) tell.
+          type: bool
+        disk_format:
+          description: What the upload is declared as.
+          type: str
+          sample: vhd
+        container_format:
+          description: What it is declared to lie in.
+          type: str
+          sample: bare
+        release:
+          description: The release that is judged.
+          type: str
+          sample: "2026.2"
+        seen_as:
+          description:
+            - Formats that the services' inspector sees in the file. V(raw) is what it does not know, V(gpt) a disk with any partition table.
+          type: list
+          elements: str
+          sample: [vhd]
+        gates:
+          description: What each service says. If Glance refuses the upload only that.
+          type: list
+          elements: dict
+          contains:
+            service:
+              description:
+                - V(glance) at the upload, V(glance_import) for an import that converts to raw with the plugin C(image_conversion), V(nova) for an
+                  instance on libvirt, V(cinder) for a volume, or V(ironic) for a bare machine.
+              type: str
+              sample: nova
+            check:
+              description:
+                - What decides. V(disk_format) and V(container_format), one that the service does not have. V(format_match), what is declared
+                  against what is seen. V(multiple_formats). V(safety), the safety checks. V(container), nothing is inspected in it. V(cut),
+                  V(damaged), V(encrypted) and V(references), what the image is. V(qemu_format), what C(qemu-img) takes it for. V(converted),
+                  what the conversion makes of it. V(no_disk), what a machine finds on its disk. V(uninspected), the inspection fails. V(file), a folder.
+              type: str
+              sample: qemu_format
+            outcome:
+              description: V(accept), V(refuse), or V(warn) for what is accepted, but is of no use or not safe.
+              type: str
+              sample: refuse
+            text:
+              description: For people.
+              type: str
+              sample: qemu-img takes it for vpc, and vhd was expected
+            cure:
+              description: What to do about it, where anything helps.
+              type: str
+              sample: Convert it to qcow2 or raw
     guest:
       description:
         - What is inside the image.
@@ -762,13 +855,29 @@ package:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._engine.openstack.verdict import RELEASES
 from ..module_utils._module.info import describe_image
 from ..module_utils._module.run import CHECKSUMS, SOURCE, run
+
+UPLOAD = {
+    "type": "dict",
+    "options": {
+        "disk_format": {"type": "str"},
+        "container_format": {"type": "str", "default": "bare"},
+        "release": {"type": "str", "choices": list(RELEASES), "default": RELEASES[-1]},
+    },
+}
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={**SOURCE, "check": {"type": "bool", "default": False}, "guest": {"type": "bool", "default": False}, "content_checksums": CHECKSUMS},
+        argument_spec={
+            **SOURCE,
+            "check": {"type": "bool", "default": False},
+            "guest": {"type": "bool", "default": False},
+            "upload": UPLOAD,
+            "content_checksums": CHECKSUMS,
+        },
         supports_check_mode=True,
     )
     run(module, describe_image)

@@ -56,9 +56,11 @@ options:
     default: false
   openstack:
     description:
-      - The image must be one that OpenStack's services take for safe, by the rules of oslo.utils' image format inspector and
-        Glance's default configuration.
-      - In doubt this is stricter than the services. An image with a parent of its own or an encrypted one is refused, too.
+      - Glance must accept an upload of O(src), as it lies there, with the format that its image has. This goes by the rules of oslo.utils' image
+        format inspector and Glance's default configuration.
+      - What Glance accepts and should not is refused, too. This is a compressed file that passes for a raw disk, an image with a parent of its own,
+        one that is cut off, or an encrypted one.
+      - M(vmimage.prep.image_info) says more with O(vmimage.prep.image_info#module:upload), also what other services do with the image.
     type: bool
     default: false
 seealso:

@@ -47,7 +47,9 @@ class Tarball:
 
 
 @contextlib.contextmanager
-def open_tarball(image: Request, kernel: str, ramdisk: str | None, names: t.Mapping[str, str], mtime: int) -> t.Iterator[Tarball]:
+def open_tarball(
+    image: Request, kernel: str, ramdisk: str | None, names: t.Mapping[str, str], mtime: int, *, progress: Progress = silent
+) -> t.Iterator[Tarball]:
     """Open the sources of a tarball, and make sure that they are what they are given as.
 
     :param image: a bare file system (or nothing but zeros) in an image of any format
@@ -60,7 +62,7 @@ def open_tarball(image: Request, kernel: str, ramdisk: str | None, names: t.Mapp
     :raises ImageError: a source cannot be read
     """
     with contextlib.ExitStack() as stack:
-        source = stack.enter_context(open_source(image))
+        source = stack.enter_context(open_source(image, progress=progress))
         contents: dict[str, Storage] = {IMAGE: DiskStorage(source.reader)}
         for role, path in ((KERNEL, kernel), (RAMDISK, ramdisk)):
             if path is not None:

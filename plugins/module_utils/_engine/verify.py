@@ -12,7 +12,7 @@ import typing as t
 
 from .errors import IntegrityFailure
 from .formats.registry import canonical
-from .openstack.safety import unsafe_reason
+from .openstack.verdict import judge
 from .produce import verify_manifest, verify_source
 from .progress import Progress, silent
 from .source import Request, Source, open_source
@@ -31,7 +31,7 @@ class Expectation:
     standalone: bool = False
     """names no other file"""
     openstack: bool = False
-    """OpenStack's services take it for safe"""
+    """Glance accepts an upload of it, and there is nothing against that"""
     checksum: str | None = None
     """of the file, ``<algorithm>:<hexadecimal digest>``"""
     sound: bool = True
@@ -100,10 +100,12 @@ def _standalone(source: Source, expected: Expectation, passed: list[str], _progr
 def _openstack(source: Source, expected: Expectation, passed: list[str], _progress: Progress) -> Difference | None:
     if not expected.openstack:
         return None
-    reason = unsafe_reason(source)
-    if reason is not None:
-        return Difference("openstack", "accepted", "refused", f"OpenStack refuses the image: {reason}")
-    passed.append("OpenStack's services take it for safe")
+    verdict = judge(source.path, source)
+    objection = verdict.objection
+    if objection is not None:
+        found = "accepted, with a warning" if verdict.accepted else "refused"
+        return Difference("openstack", "accepted", found, f"an upload to Glance as {verdict.disk_format} is {found}: {objection.text}")
+    passed.append(f"Glance accepts it as {verdict.disk_format}")
     return None
 
 

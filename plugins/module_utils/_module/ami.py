@@ -22,6 +22,7 @@ from .._engine.guest.facts import guest_facts
 from .._engine.openstack.trio import upload_plan
 from .._engine.packages.plain import stem
 from .._engine.produce import verify_source
+from .._engine.progress import Progress
 from .._engine.source import Request, open_source, source_identity
 from .._engine.transfer.provenance import file_identity
 from .extraction import Extraction
@@ -34,13 +35,13 @@ _CHOICES = ("root", "guest_kernel", "kernel", "ramdisk", "with_ramdisk", "comman
 _ABOUT_THE_SOURCE = ("src_format", "disk", "system", "configuration", "manifest", "checksum", "max_size", "snapshot", "references")
 
 
-def build_trio(module: AnsibleModule) -> Result:
+def build_trio(module: AnsibleModule, progress: Progress) -> Result:
     """ami_build."""
     params = module.params
     name = params["name"] or _name_of(params["src"])
     given = {path: file_identity(path) for path in (params["kernel"], params["ramdisk"]) if path}
     asked = {option: params[option] for option in (*_CHOICES, *_ABOUT_THE_SOURCE)}
-    return _TrioExtraction(module, name, {"source": source_identity(params["src"]), "given": given, **asked}).run()
+    return _TrioExtraction(module, name, {"source": source_identity(params["src"]), "given": given, **asked}, progress).run()
 
 
 def _name_of(path: str) -> str:
@@ -51,8 +52,8 @@ def _name_of(path: str) -> str:
 
 
 class _TrioExtraction(Extraction[TrioFiles]):
-    def __init__(self, module: AnsibleModule, name: str, request: dict[str, t.Any]) -> None:
-        super().__init__(module, request, name)
+    def __init__(self, module: AnsibleModule, name: str, request: dict[str, t.Any], progress: Progress) -> None:
+        super().__init__(module, request, progress, name)
         self.name = name
 
     @contextlib.contextmanager
@@ -61,9 +62,9 @@ class _TrioExtraction(Extraction[TrioFiles]):
         wanted: Request = request(self.module)
         wanted.any_order = True
         with contextlib.ExitStack() as opened:
-            source = opened.enter_context(open_source(wanted))
+            source = opened.enter_context(open_source(wanted, progress=self.progress))
             source.reader.require_readable()
-            verify_source(source, params["checksum"])
+            verify_source(source, params["checksum"], progress=self.progress)
             try:
                 trio = open_trio(source, Wanted(**{option: params[option] for option in _CHOICES}), opened)
             except ImageError as error:

@@ -25,6 +25,7 @@ from .._engine.openstack.upload import upload_facts
 from .._engine.packages.container import Folder
 from .._engine.produce import produce, require_possible, verify_manifest, verify_source
 from .._engine.profiles import profile, target_for
+from .._engine.progress import Progress
 from .._engine.source import Request, Source, detect_path, open_source, source_identity
 from .._engine.storage.device import is_block_device
 from .._engine.storage.file import FileStorage
@@ -38,7 +39,7 @@ from .image import facts, request
 from .run import SOURCE, Result
 
 
-def convert_image(module: AnsibleModule) -> Result:
+def convert_image(module: AnsibleModule, progress: Progress) -> Result:
     """image_convert."""
     params = module.params
     wanted = target_for(
@@ -48,37 +49,41 @@ def convert_image(module: AnsibleModule) -> Result:
     if os.path.exists(params["dest"]) and os.path.samefile(params["src"], params["dest"]):
         raise UnsupportedImage("src and dest are the same file", path=params["dest"], hint="Write to another file, then move it")
     if params["dest_device"] or is_block_device(params["dest"]):
-        return _convert_to_device(module, wanted)
+        return _convert_to_device(module, wanted, progress)
     asked = {key: params[key] for key in (*SOURCE, "virtual_size", "align", "profile", "iso", "verify")}
     dest = Destination(module, {**asked, "source": identity, "target": dataclasses.asdict(wanted)})
     result = dest.recall() if identity is not None else None
     if result is None:
-        result = _convert(module, dest, wanted)
+        result = _convert(module, dest, wanted, progress)
     if params["checksums"] and not (module.check_mode and result["changed"]):
-        result["checksums"] = _checksums(dest.path, params["checksums"], result.get("checksums", {}))
+        result["checksums"] = _checksums(dest.path, params["checksums"], result.get("checksums", {}), progress)
     return dest.finish(result)
 
 
-def _convert(module: AnsibleModule, dest: Destination, wanted: Target) -> Result:
+def _convert(module: AnsibleModule, dest: Destination, wanted: Target, progress: Progress) -> Result:
     params = module.params
-    with _opened(module, wanted) as (source, wanted, checks):
+    with _opened(module, wanted, progress) as (source, wanted, checks):
         dest.depends_on = {storage.name for storage in source.reader.followed}
         if wanted.options.get("backing_file"):
             dest.depends_on.add(os.path.join(os.path.dirname(dest.path), wanted.options["backing_file"]))
-        before, reason = _reason_to_write(module, source, dest, wanted)
+        before, reason = _reason_to_write(module, source, dest, wanted, progress)
         result = _result(module, source, wanted, reason, checks)
         if reason is None:
-            result["checks"] = [*checks, *verify_manifest(source), f"all {source.reader.virtual_size} bytes that the guest sees are the same as in the source"]
+            result["checks"] = [
+                *checks,
+                *verify_manifest(source, progress=progress),
+                f"all {source.reader.virtual_size} bytes that the guest sees are the same as in the source",
+            ]
             return {**result, "msg": "dest has this content, format and variant already", "image": before}
         dest.plan(planned(wanted, dest.path, source.reader.virtual_size), [*_files(source), *dest.depends_on])
         if module.check_mode:
             require_possible(source, wanted, os.path.dirname(os.path.abspath(dest.path)))
-            result["checks"] = [*checks, *verify_manifest(source)]
+            result["checks"] = [*checks, *verify_manifest(source, progress=progress)]
             image: dict[str, t.Any] = {"format": wanted.format, "subformat": wanted.subformat, "virtual_size": source.reader.virtual_size}
         else:
 
             def write(sink: Sink) -> None:
-                produced = produce(source, wanted, sink, base_folder=params["references"], verify_content=params["verify"] == "content")
+                produced = produce(source, wanted, sink, base_folder=params["references"], verify_content=params["verify"] == "content", progress=progress)
                 result["checks"] = checks + produced.checks
 
             dest.replace(write)
@@ -87,7 +92,7 @@ def _convert(module: AnsibleModule, dest: Destination, wanted: Target) -> Result
         return {**result, "msg": reason, "image": image, "diff": {"before": before, "after": image}}
 
 
-def _convert_to_device(module: AnsibleModule, wanted: Target) -> Result:
+def _convert_to_device(module: AnsibleModule, wanted: Target, progress: Progress) -> Result:
     """A device is written in place, and nothing but its content tells whether it has to be."""
     params, path = module.params, module.params["dest"]
     if not is_block_device(path):
@@ -98,33 +103,33 @@ def _convert_to_device(module: AnsibleModule, wanted: Target) -> Result:
         raise UnsupportedImage("a disk on a block device is raw, without options", path=path, hint="Ask for the format raw")
     if params["backup"]:
         raise UnsupportedImage("there is no backup of a block device", path=path)
-    with _opened(module, wanted) as (source, wanted, checks):
+    with _opened(module, wanted, progress) as (source, wanted, checks):
         size = whole_sectors(source.reader.virtual_size)
-        found = device_difference(source, path)
+        found = device_difference(source, path, progress=progress)
         reason = "force is set" if params["force"] else found.reason if found else None
-        result = _result(module, source, wanted, reason, [*checks, *verify_manifest(source)])
+        result = _result(module, source, wanted, reason, [*checks, *verify_manifest(source, progress=progress)])
         if reason is not None and not module.check_mode:
-            result["checks"] += write_device(source, wanted, path)
+            result["checks"] += write_device(source, wanted, path, progress=progress)
     result["image"] = {"format": "raw", "subformat": None, "virtual_size": size}
     if params["checksums"] and not (module.check_mode and result["changed"]):
-        result["checksums"] = _checksums(path, params["checksums"], {}, size)
+        result["checksums"] = _checksums(path, params["checksums"], {}, progress, size)
     arguments = module.load_file_common_arguments(params, path=path)
     result["changed"] = module.set_fs_attributes_if_different(arguments, result["changed"])
     return {**result, "msg": reason or "the device has this content already", "dest": path, "files": [path]}
 
 
 @contextlib.contextmanager
-def _opened(module: AnsibleModule, wanted: Target) -> t.Iterator[tuple[Source, Target, list[str]]]:
+def _opened(module: AnsibleModule, wanted: Target, progress: Progress) -> t.Iterator[tuple[Source, Target, list[str]]]:
     """The source with the size that it is to have, what is to be made of it, and what was verified."""
     params = module.params
-    with open_source(request(module)) as source:
+    with open_source(request(module), progress=progress) as source:
         source.reader.require_readable()
         if source.reader.format == "iso" and params["iso"] == "keep":
             wanted = target("iso")
         if source.reader.format != "iso" or wanted.format != "iso":
             source.reader = _as_disk(source.reader, params["iso"])
-            source.reader = resize(source.reader, _size(module, source.reader))
-        yield source, wanted, verify_source(source, params["checksum"])
+            source.reader = resize(source.reader, _size(module, source.reader), progress=progress)
+        yield source, wanted, verify_source(source, params["checksum"], progress=progress)
 
 
 def _as_disk(reader: Reader, asked: str) -> Reader:
@@ -171,7 +176,7 @@ def _options(given: dict[str, t.Any]) -> dict[str, str]:
     return {key: {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value) for key, value in given.items()}
 
 
-def _reason_to_write(module: AnsibleModule, source: Source, dest: Destination, wanted: Target) -> tuple[dict[str, t.Any], str | None]:
+def _reason_to_write(module: AnsibleModule, source: Source, dest: Destination, wanted: Target, progress: Progress) -> tuple[dict[str, t.Any], str | None]:
     """What is at dest (as image_info describes it), and why it has to be written; None when it has not. In rising cost."""
     if not dest.exists:
         return {}, "dest does not exist"
@@ -186,7 +191,7 @@ def _reason_to_write(module: AnsibleModule, source: Source, dest: Destination, w
             if reason is None and size != source.reader.virtual_size and not grown:
                 reason = f"dest has a virtual size of {size} bytes, the source one of {source.reader.virtual_size}"
             if reason is None:
-                other = compare(source.reader, found.reader)
+                other = compare(source.reader, found.reader, progress=progress)
                 reason = other.reason if other else None
             return image, reason
     except ImageError as error:
@@ -218,13 +223,13 @@ def _files(source: Source) -> list[str]:
     return files
 
 
-def _checksums(path: str, algorithms: list[str], known: dict[str, str], size: int | None = None) -> dict[str, str]:
+def _checksums(path: str, algorithms: list[str], known: dict[str, str], progress: Progress, size: int | None = None) -> dict[str, str]:
     """Those of a file, or of the first ``size`` bytes of a device."""
     missing = [name for name in algorithms if name not in known]
     if missing:
         storage = FileStorage(path)
         try:
-            known = {**known, **digests(storage if size is None else storage.window(0, size, path), missing)}
+            known = {**known, **digests(storage if size is None else storage.window(0, size, path), missing, progress=progress)}
         finally:
             storage.close()
     return known

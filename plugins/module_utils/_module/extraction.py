@@ -15,6 +15,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from .._engine.extract import Contents, PlannedFile, extract, plan
+from .._engine.progress import Progress
 from .._engine.storage.file import FileStorage
 from .._engine.transfer.digest import digests
 from .._engine.transfer.provenance import file_identity, recall, remember
@@ -30,19 +31,21 @@ class Extraction(abc.ABC, t.Generic[_Contents]):
 
     :param module: has these options and ``add_file_common_args``
     :param request: everything else that decides the content, JSON-safe: options and the identity of the source
+    :param progress: told what is read and written
     :param name: what the files are known as together; None: the name of the source
     """
 
     verified = "verified"
     """the result's key for the names of the files that were compared with a manifest or a checksum"""
 
-    def __init__(self, module: AnsibleModule, request: dict[str, t.Any], name: str | None = None) -> None:
+    def __init__(self, module: AnsibleModule, request: dict[str, t.Any], progress: Progress, name: str | None = None) -> None:
         self.module = module
         self.params = module.params
         self.include, self.exclude = module.params.get("include") or [], module.params.get("exclude") or []
         # The record lies in dest under this name, and is about all files that were extracted.
         self.record = os.path.join(os.path.realpath(self.params["dest"]), name or os.path.basename(os.path.abspath(self.params["src"])))
         self.request = request
+        self.progress = progress
         memory = recall(self.record, self.request)
         self.known: dict[str, t.Any] = memory.result if memory else {}
         self.identities: dict[str, t.Any] = self.known.get("identities", {})
@@ -85,12 +88,12 @@ class Extraction(abc.ABC, t.Generic[_Contents]):
         self.require(contents, planned)
         verified = set(self.known.get("verified", []))
         if not self.module.check_mode:
-            verified.update(extract(contents, params["dest"], planned))
+            verified.update(extract(contents, params["dest"], planned, progress=self.progress))
         else:
             for file in planned:
                 if file.reason is not None:
                     contents.open_name(file.name)
-            found = contents.verify_used()
+            found = contents.verify_used(progress=self.progress)
             verified.update(found.files if found else [])
         return {
             "src": params["src"],
@@ -112,7 +115,7 @@ class Extraction(abc.ABC, t.Generic[_Contents]):
             self._remember(result)
         algorithms = self.params.get("checksums")
         if algorithms:
-            result = {**result, "files": [{**file, **_checksums(file["path"], algorithms)} for file in files]}
+            result = {**result, "files": [{**file, **_checksums(file["path"], algorithms, self.progress)} for file in files]}
         before = {file["path"]: file["reason"] or "as it should be" for file in files}
         return {
             **self.shown(result),
@@ -133,9 +136,9 @@ class Extraction(abc.ABC, t.Generic[_Contents]):
             remember(self.record, self.request, now)
 
 
-def _checksums(path: str, algorithms: list[str]) -> dict[str, t.Any]:
+def _checksums(path: str, algorithms: list[str], progress: Progress) -> dict[str, t.Any]:
     """Those of a file, if there is one: in check mode it may be missing."""
     if not os.path.exists(path):
         return {}
     with contextlib.closing(FileStorage(path)) as storage:
-        return {"checksums": digests(storage, algorithms)}
+        return {"checksums": digests(storage, algorithms, progress=progress)}

@@ -12,20 +12,21 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from .._engine.inspect import describe, describe_package
+from .._engine.progress import Progress
 from .._engine.source import Request, Source, open_source
 from .._engine.verify import Expectation, verify
 from .run import Result
 
 
-def verify_image(module: AnsibleModule) -> Result:
+def verify_image(module: AnsibleModule, progress: Progress) -> Result:
     """image_verify."""
     params = module.params
     names = ("format", "subformat", "virtual_size", "standalone", "openstack", "checksum", "sound", "clean", "content_checksum")
     expected = Expectation(**{name: params[name] for name in names})
     if params["same_as"] is not None:
         expected.same_as = Request(params["same_as"], references=params["references"], spool_folder=module.tmpdir)
-    with open_source(request(module)) as source:
-        checks, difference = verify(source, expected)
+    with open_source(request(module), progress=progress) as source:
+        checks, difference = verify(source, expected, progress=progress)
         result: Result = {"changed": False, "checks": checks, **facts(source, check=False, key="image")}
     if difference is not None:
         found = {"aspect": difference.aspect, "expected": difference.expected, "found": difference.found}

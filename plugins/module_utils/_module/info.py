@@ -7,29 +7,36 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from ansible.module_utils.basic import AnsibleModule
 
 from .._engine.inside import look_inside
 from .._engine.inspect import describe_package
+from .._engine.openstack.verdict import judge
 from .._engine.produce import verify_manifest, verify_source
+from .._engine.progress import Progress
 from .._engine.source import open_source
 from .._engine.transfer.digest import content_digests
 from .image import facts, request
 from .run import Result
 
 
-def describe_image(module: AnsibleModule) -> Result:
+def describe_image(module: AnsibleModule, progress: Progress) -> Result:
     """image_info."""
     check, guest = module.params["check"], module.params["guest"]
     wanted = request(module, manifest=module.params["manifest"] if check else "ignore")
     wanted.any_order = guest
-    with open_source(wanted) as source:
-        verify_source(source, module.params["checksum"])
+    with open_source(wanted, progress=progress) as source:
+        verify_source(source, module.params["checksum"], progress=progress)
         result: Result = {"changed": False, **facts(source, check=check, key="image")}
         if guest and source.reader.unreadable_reason() is None:
             result["image"].update(look_inside(source.reader))
+        upload = module.params["upload"]
+        if upload is not None:
+            result["image"]["verdict"] = dataclasses.asdict(judge(module.params["src"], source, **upload))
         if module.params["content_checksums"]:
-            result["image"]["content_checksums"] = content_digests(source.reader, module.params["content_checksums"])
-        if check and verify_manifest(source) and source.package is not None:
+            result["image"]["content_checksums"] = content_digests(source.reader, module.params["content_checksums"], progress=progress)
+        if check and verify_manifest(source, progress=progress) and source.package is not None:
             result["package"] = describe_package(source.package)
         return result

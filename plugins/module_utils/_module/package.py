@@ -19,6 +19,7 @@ from .._engine.inspect import describe_package, look_at_disks
 from .._engine.packages.codes import ERRORS, NOTES
 from .._engine.packages.opening import open_package
 from .._engine.packages.package import Package
+from .._engine.progress import Progress
 from .._engine.source import source_identity
 from .extraction import Extraction
 from .openssl import verify_signature
@@ -28,7 +29,7 @@ EVERYTHING = "all"
 AGAINST_THE_STANDARD = "errors"
 
 
-def package_info(module: AnsibleModule) -> Result:
+def package_info(module: AnsibleModule, progress: Progress) -> Result:
     """ovf_info."""
     params = module.params
     codes = {EVERYTHING: {*ERRORS, *NOTES}, AGAINST_THE_STANDARD: set(ERRORS), **{code: {code} for code in (*ERRORS, *NOTES)}}
@@ -39,7 +40,7 @@ def package_info(module: AnsibleModule) -> Result:
         verify_signature(module, package)
         if params["inspect_disks"]:
             look_at_disks(package)
-        package.verify_manifest(params["manifest"])
+        package.verify_manifest(params["manifest"], progress=progress)
         facts = describe_package(package)
     result: Result = {"changed": False, "package": facts}
     wanted = set().union(*(codes[code] for code in params["fail_on"]))
@@ -50,13 +51,13 @@ def package_info(module: AnsibleModule) -> Result:
     return result
 
 
-def extract_package(module: AnsibleModule) -> Result:
+def extract_package(module: AnsibleModule, progress: Progress) -> Result:
     """ovf_extract."""
     params = module.params
     if params["creates"] and os.path.exists(params["creates"]):
         return {"changed": False, "msg": f"{params['creates']} exists"}
     asked = {name: params[name] for name in ("manifest", "max_size")}
-    return _PackageExtraction(module, {"source": source_identity(params["src"]), **asked}).run()
+    return _PackageExtraction(module, {"source": source_identity(params["src"]), **asked}, progress).run()
 
 
 class _PackageExtraction(Extraction[Package]):

@@ -12,6 +12,8 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from .._engine.errors import ImageError
+from .._engine.progress import Progress
+from .progress import reported
 
 SOURCE = {
     "src": {"type": "path", "required": True},
@@ -46,10 +48,11 @@ CHECKSUMS = {"type": "list", "elements": "str", "choices": ["md5", "sha1", "sha2
 Result = dict[str, t.Any]
 
 
-def run(module: AnsibleModule, work: t.Callable[[AnsibleModule], Result]) -> None:
+def run(module: AnsibleModule, work: t.Callable[[AnsibleModule, Progress], Result]) -> None:
     """Do the module's work and end the module with its result, or with a failure that says all there is to say."""
     try:
-        result = work(module)
+        with reported() as progress:
+            result = work(module, progress)
     except ImageError as error:
         module.fail_json(
             msg=_chain(error),

@@ -20,6 +20,7 @@ from .._engine.openstack.trio import upload_plan
 from .._engine.packages.uec import Uec, open_uec, source_files
 from .._engine.packages.uec_names import IMAGE, KERNEL, names, prefix_of
 from .._engine.packages.uec_roles import WHOLE_DISK
+from .._engine.progress import Progress
 from .._engine.source import Request, source_identity
 from .._engine.storage.file import FileStorage
 from .._engine.storage.sink import Sink
@@ -33,7 +34,7 @@ from .run import Result
 _MAX_KEY = 64 * KIB
 
 
-def create_tarball(module: AnsibleModule) -> Result:
+def create_tarball(module: AnsibleModule, progress: Progress) -> Result:
     """uec_create."""
     params = module.params
     prefix = prefix_of(params["dest"])
@@ -48,26 +49,26 @@ def create_tarball(module: AnsibleModule) -> Result:
     result = dest.recall() if identities["image"] is not None else None
     if result is None:
         request = Request(params["image"], spool_folder=os.path.dirname(os.path.abspath(params["dest"])))
-        with open_tarball(request, params["kernel"], params["ramdisk"], members, mtime) as tarball:
-            result = _create(module, dest, tarball)
+        with open_tarball(request, params["kernel"], params["ramdisk"], members, mtime, progress=progress) as tarball:
+            result = _create(module, dest, tarball, progress)
     return dest.finish(result)
 
 
-def _create(module: AnsibleModule, dest: Destination, tarball: Tarball) -> Result:
+def _create(module: AnsibleModule, dest: Destination, tarball: Tarball, progress: Progress) -> Result:
     params = module.params
     if not dest.exists:
         reason: str | None = "dest does not exist"
     elif params["force"]:
         reason = "force is set"
     else:
-        reason = difference(dest.path, tarball)
+        reason = difference(dest.path, tarball, progress=progress)
     checks = []
     if reason is not None:
         dest.plan([], [path for path in (params["image"], params["kernel"], params["ramdisk"]) if path])
         if not module.check_mode:
 
             def fill(sink: Sink) -> None:
-                checks.extend(write(tarball, sink))
+                checks.extend(write(tarball, sink, progress=progress))
 
             dest.replace(fill)
     as_it_should_be = {"members": tarball.members}
@@ -91,14 +92,14 @@ def _timestamp(given: int | None) -> int:
     return int(text)
 
 
-def extract_tarball(module: AnsibleModule) -> Result:
+def extract_tarball(module: AnsibleModule, progress: Progress) -> Result:
     """uec_extract."""
     params = module.params
     if params["creates"] and os.path.exists(params["creates"]):
         return {"changed": False, "msg": f"{params['creates']} exists"}
     identities = {path: file_identity(path) for path in source_files(params["src"])}
     asked = {name: params[name] for name in ("name", "checksum", "max_size")}
-    return _TarballExtraction(module, {"source": identities, **asked}, params["name"]).run()
+    return _TarballExtraction(module, {"source": identities, **asked}, progress, params["name"]).run()
 
 
 class _TarballExtraction(Extraction[Uec]):
@@ -106,7 +107,7 @@ class _TarballExtraction(Extraction[Uec]):
     def open(self) -> t.Iterator[Uec]:
         if self.params["checksum"] is not None:
             with contextlib.closing(FileStorage(self.params["src"])) as storage:
-                verify_checksum(storage, self.params["checksum"])
+                verify_checksum(storage, self.params["checksum"], progress=self.progress)
         key = _read_key(self.params["private_key"]) if self.params["private_key"] else None
         with open_uec(self.params["src"], private_key=key, max_size=self.params["max_size"]) as contents:
             if self.params["name"] is not None:
