@@ -30,7 +30,7 @@ nox.options.default_venv_backend = "uv"
 nox.options.envdir = CACHE / "nox"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = False  # reported as not run; see tests/tools/summary.py
-nox.options.sessions = ["lint", "units", "targets", "guests", "sanity", "integration", "molecule", "package"]
+nox.options.sessions = ["lint", "units", "targets", "guests", "glance", "sanity", "integration", "molecule", "package"]
 
 each_core = nox.parametrize("python,core", [nox.param(python, core, id=f"core-{core}") for core, python in CORES.items()])
 
@@ -65,7 +65,7 @@ def units(session, core):
     oracles(session)
     session.install(f"ansible-core=={core}", "-r", REQUIREMENTS / "units.txt")
     arguments = [] if core == next(iter(CORES)) else [f"--ignore={ENGINE_TESTS}"]
-    session.run("pytest", "-n", "2", "-m", "not guests", *(session.posargs or arguments))
+    session.run("pytest", "-n", "2", "-m", "not guests and not glance", *(session.posargs or arguments))
 
 
 @nox.session
@@ -81,11 +81,20 @@ def guests(session):
     session.run("pytest", "-n", "2", "-m", "guests", *session.posargs)
 
 
+@nox.session
+def glance(session):
+    """What a real Glance says of our images, and of others."""
+    oracles(session)
+    session.install(f"ansible-core=={next(iter(CORES))}", "-r", REQUIREMENTS / "units.txt")
+    session.run("tests/tools/glance", "install", external=True)
+    session.run("pytest", "-m", "glance", *session.posargs)  # in one process, as each would have a Glance of its own
+
+
 @nox.session(python=TARGETS)
 def targets(session):
     """The engine's units on every Python that a target may have; the oracles have had their say in units."""
     session.install("-r", REQUIREMENTS / "targets.txt")
-    session.run("pytest", "-n", "2", "-m", "not oracle and not guests", *(session.posargs or [ENGINE_TESTS]))
+    session.run("pytest", "-n", "2", "-m", "not oracle and not guests and not glance", *(session.posargs or [ENGINE_TESTS]))
 
 
 @nox.session

@@ -14,6 +14,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -27,8 +28,9 @@ FIXTURES = {"program", "installed", "qemu_img", "qemu_io", "qemu_img_system", "s
 @pytest.hookimpl(tryfirst=True)  # before pytest looks at -m
 def pytest_collection_modifyitems(items):
     for item in items:
-        if "guests" in getattr(item, "fixturenames", ()):
-            item.add_marker("guests")
+        for marker in ("guests", "glance"):
+            if marker in getattr(item, "fixturenames", ()):
+                item.add_marker(marker)
         if FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("oracle")
 
@@ -163,6 +165,20 @@ def guests():
     if not folder.is_dir():
         return _missing("no guests here (tests/tools/build_guests makes them)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def glance(tmp_path_factory):
+    """URL of a real Glance that was started for this; ./dev test glance makes what it runs in."""
+    tool = ROOT / "tests/tools/glance"
+    if not (ROOT / ".cache/glance/wanted").exists():
+        _missing("no Glance here (tests/tools/glance install makes its environment)")
+    folder = tmp_path_factory.mktemp("glance") / "server"
+    url = subprocess.run([sys.executable, tool, "start", folder], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    try:
+        yield url
+    finally:
+        subprocess.run([sys.executable, tool, "stop", folder], check=True)
 
 
 @pytest.fixture(scope="session")
