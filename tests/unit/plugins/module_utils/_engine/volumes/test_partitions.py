@@ -12,7 +12,6 @@ import random
 import re
 import struct
 import subprocess
-import time
 import zlib
 
 import pytest
@@ -257,11 +256,9 @@ def test_partitions_that_lie_wrong():
     ],
 )
 def test_impossible_headers(header):
-    start = time.monotonic()
     table = table_of(forged_gpt(header, [entry(100, 199)]))
     assert table.label == "dos"
     assert ["both copies of it are damaged" in warning for warning in table.warnings] == [True]
-    assert time.monotonic() - start < 0.5
 
 
 def mbr_entry(kind, start, sectors, flag=0):

@@ -13,7 +13,6 @@ import random
 import re
 import struct
 import subprocess
-import time
 
 import pytest
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.errors import CorruptImage, ImageError, InvalidImage, LimitExceeded, UnsupportedImage
@@ -315,12 +314,10 @@ def test_what_contradicts_itself_is_refused(volume, case):
 
 
 def test_what_is_too_much_is_refused(volume):
-    start = time.monotonic()
     with pytest.raises(LimitExceeded, match="more than 100000 elements"):
         opened(forged(volume, body=b"[" + b"[]," * 1_300_000 + b"0]", size=4 * MIB))
     with pytest.raises(LimitExceeded, match="the image declares a disk of"):
         opened(forged(volume, lambda found: found["segments"]["0"].update(size=str(1 << 63))))
-    assert time.monotonic() - start < 2
 
 
 def test_versions_and_checksums_that_are_not_known(volume):

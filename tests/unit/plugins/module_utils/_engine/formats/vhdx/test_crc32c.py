@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import random
-import time
 
-from ansible_collections.vmimage.prep.plugins.module_utils._engine.crc32c import crc32c
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.formats.vhdx.crc32c import is_sealed, seal
 
 
@@ -19,13 +17,3 @@ def test_a_seal_holds_until_a_bit_changes():
         broken = bytearray(data)
         broken[at] ^= 0x10
         assert not is_sealed(bytes(broken)), at
-
-
-def test_a_region_table_takes_no_time():
-    data = random.Random(2).randbytes(65536)
-    took = []
-    for _try in range(5):
-        start = time.perf_counter()
-        crc32c(data)
-        took.append(time.perf_counter() - start)
-    assert min(took) < 0.05
