@@ -68,6 +68,13 @@ options:
         a ramdisk; what names volumes that are not in the image is left out, and so is C(systemd.machine_id), which is of one machine only;
         and consoles are added when there are none.
     type: str
+  properties:
+    description:
+      - Image properties for OpenStack, for the image in RV(upload_plan). They win over those that are there by themselves, and one without a
+        value takes such a one away.
+      - Names and values are checked as in O(vmimage.prep.image_convert#module:properties).
+    type: dict
+    default: {}
   checksums:
     description: Checksums to return of each file.
     type: list
@@ -324,6 +331,7 @@ def main() -> None:
             "ramdisk": {"type": "path"},
             "with_ramdisk": {"type": "bool", "default": True},
             "command_line": {"type": "str"},
+            "properties": {"type": "dict", "default": {}},
             "checksums": CHECKSUMS,
             "force": {"type": "bool", "default": False},
         },

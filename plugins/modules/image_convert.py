@@ -142,6 +142,14 @@ options:
       structure: It is opened again, and all of its structures are walked.
       content: All guest bytes are compared with O(src), too.
     default: structure
+  properties:
+    description:
+      - Image properties for OpenStack, which win over those that are proposed. A property without a value takes a proposed one away.
+      - The module fails before it writes anything when a name is nearly one that Nova knows, as C(hw_disk_buss), or when Nova does not take
+        a value. Other names are yours, and pass.
+      - They have no influence on O(dest), and are part of RV(openstack).
+    type: dict
+    default: {}
   checksums:
     description: Checksums of O(dest) to return; of an image in several files, of the file O(dest) alone.
     type: list
@@ -244,7 +252,7 @@ package:
   returned: when O(src) is a package
   type: dict
 openstack:
-  description: What an upload of O(dest) to Glance has to say, as far as the image and its package tell it.
+  description: What an upload of O(dest) to Glance has to say, as far as the image, its package, and what is installed on it tell.
   returned: success
   type: dict
   contains:
@@ -263,19 +271,24 @@ openstack:
       description: Memory in MiB that the package asks for, if there is one.
       type: int
     properties:
-      description: Image properties that follow from the package's virtual hardware.
+      description:
+        - Image properties, as texts. Those of RV(openstack.proposals) whose confidence is not V(low), with those of O(properties).
       type: dict
-      sample: {"hw_disk_bus": "scsi", "hw_scsi_model": "lsilogic"}
-    property_sources:
-      description: Where each of the properties comes from.
+      sample: {"architecture": "x86_64", "hw_firmware_type": "uefi", "hw_machine_type": "q35", "os_distro": "debian", "os_type": "linux"}
+    proposals:
+      description:
+        - Image properties that follow from the package's virtual hardware and from what is installed on the disk, each with C(value), C(source),
+          what says so, and C(confidence), V(high), V(medium) or V(low).
+        - An instance gets virtio for its disk and network card when there are no properties for them. So there are only when the guest has no
+          drivers for that, or when a package says what it had. R(The guide, ansible_collections.vmimage.prep.docsite.guide_guest) tells more.
+        - Of a package's disk from which its system does not boot there are none.
       type: dict
-    property_confidence:
-      description: How sure each of the properties is, V(high), V(medium) or V(low).
-      type: dict
+      sample: {"hw_firmware_type": {"confidence": "high", "source": "vda1:EFI/BOOT/BOOTX64.EFI, and no boot code that a BIOS starts", "value": "uefi"}}
     notes:
-      description: What of the package's virtual hardware no property keeps, each with C(code) and C(message).
+      description: What no property says, and where package and guest contradict each other, each with C(code) and C(message).
       type: list
       elements: dict
+      sample: [{"code": "virtio_disk", "message": "the guest has drivers for disks on virtio, which is faster than lsilogic"}]
 checks:
   description: What was verified on the way.
   returned: success
@@ -314,6 +327,7 @@ def main() -> None:
             "dest_device": {"type": "bool", "default": False},
             "iso": {"type": "str", "choices": ["refuse", "keep", "disk"], "default": "refuse"},
             "verify": {"type": "str", "choices": ["structure", "content"], "default": "structure"},
+            "properties": {"type": "dict", "default": {}},
             "checksums": CHECKSUMS,
         },
         add_file_common_args=True,

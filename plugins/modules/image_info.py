@@ -675,6 +675,33 @@ image:
             nvme:
               description: NVMe disks.
               type: str
+            ahci:
+              description: SATA disks.
+              type: str
+            ata_piix:
+              description: IDE disks.
+              type: str
+            mptspi:
+              description: SCSI disks on LSI Logic's parallel controller.
+              type: str
+            mptsas:
+              description: SCSI disks on LSI Logic's SAS controller.
+              type: str
+            vmw_pvscsi:
+              description: SCSI disks on VMware's own controller.
+              type: str
+            e1000:
+              description: Network cards of this name.
+              type: str
+            e1000e:
+              description: Network cards of this name.
+              type: str
+            8139cp:
+              description: Network cards that Nova calls rtl8139.
+              type: str
+            vmxnet3:
+              description: VMware's network cards.
+              type: str
             dm_mod:
               description: The device mapper, for LVM.
               type: str
@@ -751,6 +778,39 @@ image:
           description: What could not be read, or followed.
           type: list
           elements: str
+    openstack:
+      description:
+        - What an upload to Glance has to say, as far as the image, its package, and what is installed on it tell.
+        - The keys are those of RV(vmimage.prep.image_convert#module:openstack).
+      returned: O(guest) is true, and the image can be read
+      type: dict
+      contains:
+        disk_format:
+          description: Glance's disk format.
+          type: str
+          sample: qcow2
+        container_format:
+          description: Glance's container format.
+          type: str
+          sample: bare
+        min_disk:
+          description: Smallest disk in GiB that a flavor needs.
+          type: int
+        min_ram:
+          description: Memory in MiB that the package asks for, if there is one.
+          type: int
+        properties:
+          description: Image properties, as texts. Those of RV(image.openstack.proposals) whose confidence is not V(low).
+          type: dict
+          sample: {"architecture": "x86_64", "os_distro": "debian", "os_type": "linux", "os_version": "12"}
+        proposals:
+          description: Image properties, each with C(value), C(source), what says so, and C(confidence), V(high), V(medium) or V(low).
+          type: dict
+          sample: {"os_distro": {"confidence": "high", "source": "/etc/os-release in the guest", "value": "debian"}}
+        notes:
+          description: What no property says, and where package and guest contradict each other, each with C(code) and C(message).
+          type: list
+          elements: dict
     media:
       description: What the disc is for. A guess by the files by which distributions mark their discs, and by the volume's label.
       returned: O(guest) is true, and the image is an ISO

@@ -58,6 +58,13 @@ options:
       - Checksum that the file O(src) must have, as C(<algorithm>:<hexadecimal digest>).
       - It is verified before anything is written.
     type: str
+  properties:
+    description:
+      - Image properties for OpenStack, for the image in RV(upload_plan). They win over those that are there by themselves, and one without a
+        value takes such a one away.
+      - Names and values are checked as in O(vmimage.prep.image_convert#module:properties).
+    type: dict
+    default: {}
   checksums:
     description: Checksums to return of each file.
     type: list
@@ -235,6 +242,7 @@ def main() -> None:
             "dest": {"type": "path", "required": True},
             "name": {"type": "str"},
             "checksum": {"type": "str"},
+            "properties": {"type": "dict", "default": {}},
             "checksums": CHECKSUMS,
             "private_key": {"type": "path", "no_log": False},
             "include": {"type": "list", "elements": "str", "default": []},

@@ -10,6 +10,7 @@ pytest, as the engine's tests also run where there is no Ansible.
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import os
 import select
 import shutil
@@ -22,7 +23,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 ORACLES = Path(os.environ.get("VMIMAGE_ORACLES", ROOT / ".cache/oracles/bin"))
-FIXTURES = {"program", "installed", "qemu_img", "qemu_io", "qemu_img_system", "seven_zip", "oslo_inspector", "boot_qemu", "boot_kernel", "boot_firmware"}
+FIXTURES = {
+    *("program", "installed", "listen", "boot_qemu", "boot_kernel"),
+    *("qemu_img", "qemu_io", "qemu_img_system", "seven_zip", "oslo_inspector", "python_source"),
+}
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest looks at -m
@@ -101,14 +105,27 @@ def oslo_inspector():
         return _missing(f"no oslo.utils here ({error})")
 
 
-def _boot(image, driver, marker, timeout, *arguments):
-    """What a guest says on the serial line up to `marker`, which has to come in time."""
+@pytest.fixture(scope="session")
+def python_source():
+    """python_source("nova") gives the folder of a package that is installed, to read it; python_source("glance", "etc/…") one of its data."""
+
+    def python_source(name, data=None):
+        try:
+            found = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            return _missing(f"no {name} here (tests/requirements/vocabulary.txt has it)")
+        return Path(sys.prefix, data) if data else Path(found.locate_file(name))
+
+    return python_source
+
+
+def _listen(arguments, marker, timeout):
+    """What a guest says on the serial line up to `marker`, or until it is off or has had its time."""
     # TCG always: a KVM that is there may still not work inside a virtual machine. -snapshot: the image stays as it is.
-    command = [_program("qemu-system-x86_64"), "-nodefaults", "-no-user-config", "-machine", "q35", "-accel", "tcg", "-display", "none", "-serial", "stdio"]
-    drive = f"if=virtio,format={driver},file={str(image).replace(',', ',,')}"
+    command = [_program("qemu-system-x86_64"), "-nodefaults", "-no-user-config", "-accel", "tcg", "-display", "none", "-serial", "stdio"]
     end = time.monotonic() + timeout
     said = b""
-    with subprocess.Popen([*command, "-no-reboot", "-snapshot", "-drive", drive, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as guest:
+    with subprocess.Popen([*command, "-no-reboot", "-snapshot", *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as guest:
         try:
             while marker.encode() not in said and time.monotonic() < end:
                 if select.select([guest.stdout], [], [], 0.2)[0]:
@@ -118,10 +135,22 @@ def _boot(image, driver, marker, timeout, *arguments):
                     said += data
         finally:
             guest.kill()
-    text = said.decode("ascii", "replace")
+    return said.decode("ascii", "replace")
+
+
+def _boot(image, driver, marker, timeout, *arguments):
+    """What a guest says on the serial line up to `marker`, which has to come in time."""
+    drive = f"if=virtio,format={driver},file={str(image).replace(',', ',,')}"
+    text = _listen(["-machine", "q35", "-drive", drive, *arguments], marker, timeout)
     if marker not in text:
         pytest.fail(f"{image} did not say {marker!r} within {timeout} s, but: {text[-500:]!r}", pytrace=False)
     return text
+
+
+@pytest.fixture(scope="session")
+def listen():
+    """listen(arguments, marker, timeout) starts QEMU and returns what the guest says, at most up to `marker`."""
+    return _listen
 
 
 @pytest.fixture(scope="session")
@@ -142,23 +171,6 @@ def boot_kernel():
 
 
 @pytest.fixture(scope="session")
-def boot_firmware():
-    """boot(image, firmware, marker) boots a raw disk by ``bios`` or ``uefi``, as a new instance does: without any variables."""
-
-    def boot(image, firmware, marker, timeout=300):
-        code, variables = Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
-        flash = []
-        if firmware == "uefi":
-            if not code.exists():
-                _missing("no OVMF here (the package ovmf has it)")
-            # -snapshot keeps the variables as they are, too.
-            flash = ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={code}", "-drive", f"if=pflash,unit=1,format=raw,file={variables}"]
-        return _boot(image, "raw", marker, timeout, "-m", "768", "-vga", "std", *flash)  # GRUB waits for a screen that is not there
-
-    return boot
-
-
-@pytest.fixture(scope="session")
 def guests():
     """The folder with the disks of tests/tools/build_guests, which ./dev test guests makes."""
     folder = Path(os.environ.get("VMIMAGE_GUESTS", ROOT / ".cache/guests"))
@@ -168,17 +180,24 @@ def guests():
 
 
 @pytest.fixture(scope="session")
-def glance(tmp_path_factory):
-    """URL of a real Glance that was started for this; ./dev test glance makes what it runs in."""
+def glance_folder(tmp_path_factory):
+    """Folder of a real Glance that was started for this, and converts what is imported to raw; ./dev test glance makes what it runs in."""
     tool = ROOT / "tests/tools/glance"
     if not (ROOT / ".cache/glance/wanted").exists():
         _missing("no Glance here (tests/tools/glance install makes its environment)")
+    _program("qemu-img")  # that of the distribution converts
     folder = tmp_path_factory.mktemp("glance") / "server"
-    url = subprocess.run([sys.executable, tool, "start", folder], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    subprocess.run([sys.executable, tool, "start", folder, "--convert", "raw"], stdout=subprocess.DEVNULL, check=True)
     try:
-        yield url
+        yield folder
     finally:
         subprocess.run([sys.executable, tool, "stop", folder], check=True)
+
+
+@pytest.fixture(scope="session")
+def glance(glance_folder):
+    """URL of that Glance."""
+    return (glance_folder / "url").read_text()
 
 
 @pytest.fixture(scope="session")

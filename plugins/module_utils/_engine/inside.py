@@ -14,21 +14,22 @@ from .filesystems.iso9660.reader import Iso9660
 from .filesystems.tree import Tree
 from .formats.base import Reader
 from .guest.facts import guest_facts
-from .guest.guest import inspect_guest
+from .guest.guest import Guest, guest_on
 from .guest.media import describe_media
 from .guest.media_boot import efi_loaders
 from .volumes.disk import DiskStorage
-from .volumes.partitions import read_partition_table
 
 
-def look_inside(reader: Reader) -> dict[str, t.Any]:
+def look_inside(reader: Reader, guest: Guest | None = None) -> dict[str, t.Any]:
     """What is installed on a disk as ``guest``, or what an optical disc is for as ``media``.
 
     :param reader: an image that can be read, opened with ``any_order``
+    :param guest: what :func:`guest_on` found, where that was asked before
     :raises ImageError: the disk cannot be read; what is wrong with single files is among the warnings
     """
-    if reader.format != "iso":
-        return {"guest": guest_facts(inspect_guest(DiskStorage(reader), read_partition_table(reader)))}
+    guest = guest or guest_on(reader)
+    if guest is not None:
+        return {"guest": guest_facts(guest)}
     warnings: list[str] = []
     specific = reader.describe().format_specific
     loaders = [dataclasses.asdict(loader) for loader in efi_loaders(reader, specific["el_torito"], warnings)]

@@ -16,7 +16,7 @@ from .formats.base import Reader
 from .formats.detect import Detection
 from .formats.registry import lookup
 from .limits import GIB
-from .openstack.properties import hardware_notes, proposed_properties
+from .openstack.properties import hardware_proposals
 from .source import Source
 from .transfer.convert import survey
 from .unwrap import Unwrapper
@@ -81,8 +81,9 @@ def describe_package(package: Package) -> dict[str, t.Any]:
         disks = package.disks(system)
         boot = disks[0].virtual_size if disks else None
         found["min_disk"] = None if boot is None else -(-boot // GIB)
-        found["properties"] = proposed_properties(system, disks, package.writer)
-        found["notes"] = hardware_notes(system, disks, package.writer)
+        proposals = hardware_proposals(system, disks, package.writer)
+        found["properties"] = proposals.found
+        found["notes"] = proposals.notes
     return facts
 
 

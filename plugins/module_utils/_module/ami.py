@@ -19,7 +19,9 @@ from .._engine.ami.trio import Wanted, open_trio
 from .._engine.errors import ImageError
 from .._engine.extract import PlannedFile
 from .._engine.guest.facts import guest_facts
-from .._engine.openstack.trio import upload_plan
+from .._engine.openstack.given import checked
+from .._engine.openstack.guest_properties import system_properties
+from .._engine.openstack.trio import upload_plan, with_given
 from .._engine.packages.plain import stem
 from .._engine.produce import verify_source
 from .._engine.progress import Progress
@@ -41,7 +43,8 @@ def build_trio(module: AnsibleModule, progress: Progress) -> Result:
     name = params["name"] or _name_of(params["src"])
     given = {path: file_identity(path) for path in (params["kernel"], params["ramdisk"]) if path}
     asked = {option: params[option] for option in (*_CHOICES, *_ABOUT_THE_SOURCE)}
-    return _TrioExtraction(module, name, {"source": source_identity(params["src"]), "given": given, **asked}, progress).run()
+    content = {"source": source_identity(params["src"]), "given": given, **asked}
+    return _TrioExtraction(module, name, content, checked(params["properties"]), progress).run()
 
 
 def _name_of(path: str) -> str:
@@ -52,9 +55,10 @@ def _name_of(path: str) -> str:
 
 
 class _TrioExtraction(Extraction[TrioFiles]):
-    def __init__(self, module: AnsibleModule, name: str, request: dict[str, t.Any], progress: Progress) -> None:
+    def __init__(self, module: AnsibleModule, name: str, request: dict[str, t.Any], properties: dict[str, str | None], progress: Progress) -> None:
         super().__init__(module, request, progress, name)
         self.name = name
+        self.properties = properties
 
     @contextlib.contextmanager
     def open(self) -> t.Iterator[TrioFiles]:
@@ -108,6 +112,10 @@ class _TrioExtraction(Extraction[TrioFiles]):
                 command_line=trio.command_line.text,
                 architecture=trio.architecture,
                 image_size=image.size if image else None,
+                properties=system_properties(trio.guest) if trio.guest is not None else None,
             ),
             "guest": guest_facts(trio.guest) if trio.guest is not None else None,
         }
+
+    def shown(self, result: Result) -> Result:
+        return {**result, "upload_plan": with_given(result["upload_plan"], self.properties)}

@@ -21,7 +21,8 @@ from .._engine.formats.companions import open_present, planned
 from .._engine.formats.raw import RawReader
 from .._engine.formats.registry import target
 from .._engine.inspect import describe
-from .._engine.openstack.upload import upload_facts
+from .._engine.openstack.given import checked, with_given
+from .._engine.openstack.upload import upload_facts, written_proposals
 from .._engine.packages.container import Folder
 from .._engine.produce import produce, require_possible, verify_manifest, verify_source
 from .._engine.profiles import profile, target_for
@@ -42,6 +43,7 @@ from .run import SOURCE, Result
 def convert_image(module: AnsibleModule, progress: Progress) -> Result:
     """image_convert."""
     params = module.params
+    given = checked(params["properties"])
     wanted = target_for(
         profile(params["profile"]), params["format"], params["subformat"], params["compress"], _options(params["options"]), params["compressor"]
     )
@@ -49,7 +51,7 @@ def convert_image(module: AnsibleModule, progress: Progress) -> Result:
     if os.path.exists(params["dest"]) and os.path.samefile(params["src"], params["dest"]):
         raise UnsupportedImage("src and dest are the same file", path=params["dest"], hint="Write to another file, then move it")
     if params["dest_device"] or is_block_device(params["dest"]):
-        return _convert_to_device(module, wanted, progress)
+        return _with_given(_convert_to_device(module, wanted, progress), given)
     asked = {key: params[key] for key in (*SOURCE, "virtual_size", "align", "profile", "iso", "verify")}
     dest = Destination(module, {**asked, "source": identity, "target": dataclasses.asdict(wanted)})
     result = dest.recall() if identity is not None else None
@@ -57,7 +59,11 @@ def convert_image(module: AnsibleModule, progress: Progress) -> Result:
         result = _convert(module, dest, wanted, progress)
     if params["checksums"] and not (module.check_mode and result["changed"]):
         result["checksums"] = _checksums(dest.path, params["checksums"], result.get("checksums", {}), progress)
-    return dest.finish(result)
+    return dest.finish(_with_given(result, given))
+
+
+def _with_given(result: Result, given: t.Mapping[str, str | None]) -> Result:
+    return {**result, "openstack": with_given(result["openstack"], given)}
 
 
 def _convert(module: AnsibleModule, dest: Destination, wanted: Target, progress: Progress) -> Result:
@@ -69,6 +75,8 @@ def _convert(module: AnsibleModule, dest: Destination, wanted: Target, progress:
         before, reason = _reason_to_write(module, source, dest, wanted, progress)
         result = _result(module, source, wanted, reason, checks)
         if reason is None:
+            with _open_dest(module, wanted) as found:
+                result["openstack"] = _openstack(module, source, wanted, found.reader)
             result["checks"] = [
                 *checks,
                 *verify_manifest(source, progress=progress),
@@ -79,6 +87,7 @@ def _convert(module: AnsibleModule, dest: Destination, wanted: Target, progress:
         if module.check_mode:
             require_possible(source, wanted, os.path.dirname(os.path.abspath(dest.path)))
             result["checks"] = [*checks, *verify_manifest(source, progress=progress)]
+            result["openstack"] = _openstack(module, source, wanted, source.reader)
             image: dict[str, t.Any] = {"format": wanted.format, "subformat": wanted.subformat, "virtual_size": source.reader.virtual_size}
         else:
 
@@ -89,6 +98,7 @@ def _convert(module: AnsibleModule, dest: Destination, wanted: Target, progress:
             dest.replace(write)
             with _open_dest(module, wanted) as found:
                 image = describe(found)
+                result["openstack"] = _openstack(module, source, wanted, found.reader)
         return {**result, "msg": reason, "image": image, "diff": {"before": before, "after": image}}
 
 
@@ -110,6 +120,12 @@ def _convert_to_device(module: AnsibleModule, wanted: Target, progress: Progress
         result = _result(module, source, wanted, reason, [*checks, *verify_manifest(source, progress=progress)])
         if reason is not None and not module.check_mode:
             result["checks"] += write_device(source, wanted, path, progress=progress)
+        storage = FileStorage(path)
+        try:
+            written = source.reader if reason is not None and module.check_mode else RawReader(storage)
+            result["openstack"] = _openstack(module, source, wanted, written)
+        finally:
+            storage.close()
     result["image"] = {"format": "raw", "subformat": None, "virtual_size": size}
     if params["checksums"] and not (module.check_mode and result["changed"]):
         result["checksums"] = _checksums(path, params["checksums"], {}, progress, size)
@@ -156,9 +172,16 @@ def _result(module: AnsibleModule, source: Source, wanted: Target, reason: str |
         "src": module.params["src"],
         "changed": reason is not None,
         "checks": checks,
-        "openstack": upload_facts(wanted.format, source.reader.virtual_size, source.package, source.system),
         **facts(source, check=False, key="source"),
     }
+
+
+def _openstack(module: AnsibleModule, source: Source, wanted: Target, reader: Reader) -> dict[str, t.Any]:
+    """What an upload has to say, without the properties that the user gives.
+
+    :param reader: what is looked into: the finished image or, in check mode, the source
+    """
+    return upload_facts(wanted.format, source.reader.virtual_size, written_proposals(source, reader, wanted, vmware=module.params["profile"] == "esxi"))
 
 
 def _size(module: AnsibleModule, reader: Reader) -> int:

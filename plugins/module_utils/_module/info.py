@@ -11,8 +11,10 @@ import dataclasses
 
 from ansible.module_utils.basic import AnsibleModule
 
+from .._engine.guest.guest import guest_on
 from .._engine.inside import look_inside
 from .._engine.inspect import describe_package
+from .._engine.openstack.upload import image_proposals, upload_facts
 from .._engine.openstack.verdict import judge
 from .._engine.produce import verify_manifest, verify_source
 from .._engine.progress import Progress
@@ -31,7 +33,9 @@ def describe_image(module: AnsibleModule, progress: Progress) -> Result:
         verify_source(source, module.params["checksum"], progress=progress)
         result: Result = {"changed": False, **facts(source, check=check, key="image")}
         if guest and source.reader.unreadable_reason() is None:
-            result["image"].update(look_inside(source.reader))
+            found = guest_on(source.reader)
+            result["image"].update(look_inside(source.reader, found))
+            result["image"]["openstack"] = upload_facts(source.reader.format, source.reader.virtual_size, image_proposals(source, found))
         upload = module.params["upload"]
         if upload is not None:
             result["image"]["verdict"] = dataclasses.asdict(judge(module.params["src"], source, **upload))

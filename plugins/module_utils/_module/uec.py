@@ -16,7 +16,8 @@ from ansible.module_utils.basic import AnsibleModule
 from .._engine.errors import InvalidImage, UnsupportedImage, from_os_error, printable
 from .._engine.extract import PlannedFile
 from .._engine.limits import KIB
-from .._engine.openstack.trio import upload_plan
+from .._engine.openstack.given import checked
+from .._engine.openstack.trio import upload_plan, with_given
 from .._engine.packages.uec import Uec, open_uec, source_files
 from .._engine.packages.uec_names import IMAGE, KERNEL, names, prefix_of
 from .._engine.packages.uec_roles import WHOLE_DISK
@@ -99,10 +100,15 @@ def extract_tarball(module: AnsibleModule, progress: Progress) -> Result:
         return {"changed": False, "msg": f"{params['creates']} exists"}
     identities = {path: file_identity(path) for path in source_files(params["src"])}
     asked = {name: params[name] for name in ("name", "checksum", "max_size")}
-    return _TarballExtraction(module, {"source": identities, **asked}, progress, params["name"]).run()
+    given = checked(params["properties"])
+    return _TarballExtraction(module, {"source": identities, **asked}, given, progress).run()
 
 
 class _TarballExtraction(Extraction[Uec]):
+    def __init__(self, module: AnsibleModule, request: dict[str, t.Any], given: dict[str, str | None], progress: Progress) -> None:
+        super().__init__(module, request, progress, module.params["name"])
+        self.given = given
+
     @contextlib.contextmanager
     def open(self) -> t.Iterator[Uec]:
         if self.params["checksum"] is not None:
@@ -145,6 +151,9 @@ class _TarballExtraction(Extraction[Uec]):
             ],
             "tarball": contents.describe(),
         }
+
+    def shown(self, result: Result) -> Result:
+        return {**result, "upload_plan": with_given(result["upload_plan"], self.given)}
 
 
 def _read_key(path: str) -> bytes:

@@ -26,14 +26,25 @@ OPTIONS = {
     "virtio_scsi": "SCSI_VIRTIO",
     "virtio_net": "VIRTIO_NET",
     "nvme": "BLK_DEV_NVME",
+    "ahci": "SATA_AHCI",
+    "ata_piix": "ATA_PIIX",
+    "mptspi": "FUSION_SPI",
+    "mptsas": "FUSION_SAS",
+    "vmw_pvscsi": "VMWARE_PVSCSI",
+    "e1000": "E1000",
+    "e1000e": "E1000E",
+    "8139cp": "8139CP",
+    "vmxnet3": "VMXNET3",
     "dm_mod": "BLK_DEV_DM",
     "ext4": "EXT4_FS",
     "xfs": "XFS_FS",
     "btrfs": "BTRFS_FS",
 }
 """the drivers that are looked for, by their modules, with the option of the kernel's configuration"""
-_EARLY = ("virtio_blk", "virtio_pci", "virtio_scsi")
+EARLY = ("virtio_blk", "virtio_pci", "virtio_scsi")
 """what a ramdisk is looked through for, beside what the root file system needs"""
+_INSTEAD = ("ahci", "ata_piix", "mptspi", "mptsas", "vmw_pvscsi")
+"""and these, when one of those is not even installed; when it is, but not in the ramdisk, that is looked through to its end anyway"""
 BUILTIN, INITRAMFS, MODULES, MISSING, UNKNOWN = "builtin", "initramfs", "modules", "missing", "unknown"
 MAX_LIST = 8 * MIB
 """bytes of modules.dep, modules.builtin or the configuration"""
@@ -68,7 +79,9 @@ def find_drivers(files: Files, version: str | None, initrds: t.Iterable[tuple[st
     folder = modules_folder(files, version)
     listed = _listed(files, f"{folder}/modules.dep", sources) if folder else None
     # What is not even among the installed modules is in no ramdisk either: then it need not be unpacked to its end.
-    wanted = {module for module in (*_EARLY, *needed) if module not in (builtin or ()) and (listed is None or module in listed)}
+    there = {*(builtin or ()), *(OPTIONS if listed is None else listed)}
+    instead = () if there.issuperset(EARLY) else _INSTEAD
+    wanted = {module for module in (*EARLY, *instead, *needed) if module in there and module not in (builtin or ())}
     brought: set[str] = set()
     reason = None
     for path, storage in initrds:

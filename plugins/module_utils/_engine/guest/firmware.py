@@ -37,7 +37,7 @@ REMOVABLE = {
 """the programs that firmware starts when it has been told of none, by architecture"""
 MAX_VENDORS = 50
 """folders below EFI that are looked into"""
-_GRUB, _GRUB_LEGACY, _UNKNOWN = "GRUB", "GRUB Legacy", "unknown boot code"
+_GRUB, _GRUB_LEGACY, UNKNOWN_CODE = "GRUB", "GRUB Legacy", "unknown boot code"
 _CODES = (
     (b"Geom\0Hard Disk\0Read\0 Error", _GRUB),
     (b"stage1", _GRUB_LEGACY),
@@ -98,7 +98,7 @@ def _bios(disk: Storage, table: PartitionTable | None, volumes: t.Sequence[Guest
     if table is None and volumes and volumes[0].signature is not None and volumes[0].signature.type in ("vfat", "ntfs", "exfat"):
         found.reasons.append("the first sector is that of a file system")
         return
-    loader = next((name for text, name in _CODES if text in head), _GRUB if b"GRUB" in head else _UNKNOWN)
+    loader = next((name for text, name in _CODES if text in head), _GRUB if b"GRUB" in head else UNKNOWN_CODE)
     if loader is None:
         found.reasons.append("the boot code of the first sector only says that the disk does not boot")
         return

@@ -12,7 +12,10 @@ import typing as t
 
 from ..errors import AmbiguousImage, CorruptImage, ImageError, InvalidImage, UnsupportedImage
 from ..filesystems.tree import Tree
+from ..formats.base import Reader
 from ..storage.base import Storage
+from ..volumes.disk import DiskStorage
+from ..volumes.partitions import read_partition_table
 from ..volumes.table import PartitionTable
 from .files import Files
 from .firmware import Firmware, examine_firmware
@@ -57,6 +60,15 @@ class Guest:
                 raise UnsupportedImage(f"no operating system that could be read was found on the disk ({'; '.join(closed[:10])})")
             choose_root([root for root, _os in self.roots])
         raise CorruptImage(self.warnings[0])
+
+
+def guest_on(reader: Reader) -> Guest | None:
+    """What is installed on the disk in an image; None of an optical disc.
+
+    :param reader: can be read, in any order
+    :raises ImageError: the disk cannot be read
+    """
+    return None if reader.format == "iso" else inspect_guest(DiskStorage(reader), read_partition_table(reader))
 
 
 def inspect_guest(disk: Storage, table: PartitionTable | None, *, root: str | None = None) -> Guest:

@@ -16,6 +16,7 @@ import os
 import typing as t
 
 from ..limits import GIB
+from .given import merged
 from .vocabulary import objection
 
 KERNEL, RAMDISK, IMAGE = "aki", "ari", "ami"
@@ -30,6 +31,7 @@ def upload_plan(
     command_line: str | None = None,
     architecture: str | None = None,
     image_size: int | None = None,
+    properties: t.Mapping[str, str] | None = None,
 ) -> list[dict[str, t.Any]]:
     """What to upload to Glance, in this order: the image needs the identifiers that the others get.
 
@@ -40,6 +42,7 @@ def upload_plan(
     :param command_line: of the kernel, where Nova's own (``root=/dev/vda``) does not do
     :param architecture: Glance's name of it; one that Nova does not take is left out
     :param image_size: bytes of the image, when the file is not written yet
+    :param properties: more of the image's
     :return: for each file ``name``, ``path``, ``disk_format``, ``container_format``, ``min_disk`` (GiB), ``properties``, and
         ``depends``, which has the property that is still to be set and the name of the entry whose identifier it takes
     """
@@ -51,12 +54,20 @@ def upload_plan(
             plan.append(_entry(f"{name}-{suffix}", path, kind, 0, general, {}))
             depends[link] = f"{name}-{suffix}"
     if image is not None:
-        properties = dict(general)
+        own = {**general, **(properties or {})}
         if command_line and kernel is not None:  # Nova ignores it for an image without a kernel
-            properties["os_command_line"] = command_line
+            own["os_command_line"] = command_line
         size = os.path.getsize(image) if image_size is None else image_size
-        plan.append(_entry(name, image, IMAGE, -(-size // GIB), properties, depends))
+        plan.append(_entry(name, image, IMAGE, -(-size // GIB), own, depends))
     return plan
+
+
+def with_given(plan: list[dict[str, t.Any]], given: t.Mapping[str, str | None]) -> list[dict[str, t.Any]]:
+    """The plan with the user's own properties of the image, which win.
+
+    :param given: by given.py; those without a value are taken away
+    """
+    return [{**entry, "properties": merged(entry["properties"], given)} if entry["disk_format"] == IMAGE else entry for entry in plan]
 
 
 def _entry(name: str, path: str, kind: str, min_disk: int, properties: t.Mapping[str, str], depends: t.Mapping[str, str]) -> dict[str, t.Any]:

@@ -19,7 +19,7 @@ import typing as t
 from ..errors import ImageError
 from ..storage.sink import Sink
 
-REVISION = 2
+REVISION = 3
 """Counted up when the engine's output for the same request changes, so that older records do not count any more"""
 
 _MAX_RECORD = 16 << 20

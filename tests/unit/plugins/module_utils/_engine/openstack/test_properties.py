@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.vmimage.prep.plugins.module_utils._engine.openstack.properties import hardware_notes, proposed_properties
+from ansible_collections.vmimage.prep.plugins.module_utils._engine.openstack.properties import hardware_proposals
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.disks import PackageDisk
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.model import System
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.packages.ovf.guest import GuestSystem, identify
@@ -33,11 +33,11 @@ def cdrom(bus):
 
 
 def proposed(system, attached=(), writer="VMware"):
-    return {name: (entry["value"], entry["confidence"]) for name, entry in proposed_properties(system, list(attached), writer).items()}
+    return {name: (entry["value"], entry["confidence"]) for name, entry in hardware_proposals(system, list(attached), writer).found.items()}
 
 
 def codes(system, attached=(), writer="VMware"):
-    return [note["code"] for note in hardware_notes(system, list(attached), writer)]
+    return [note["code"] for note in hardware_proposals(system, list(attached), writer).notes]
 
 
 def test_a_machine_of_vmware():
@@ -48,8 +48,7 @@ def test_a_machine_of_vmware():
         "hw_firmware_type": ("uefi", "high"),
         "os_secure_boot": ("required", "high"),
         "hw_machine_type": ("q35", "medium"),
-        "hw_disk_bus": ("scsi", "high"),
-        "hw_scsi_model": ("vmpvscsi", "high"),
+        "hw_disk_bus": ("sata", "medium"),
         "hw_cdrom_bus": ("sata", "high"),
         "hw_vif_model": ("vmxnet3", "high"),
         "hw_cpu_sockets": ("2", "high"),
@@ -61,7 +60,7 @@ def test_a_machine_of_vmware():
         "os_distro": ("centos", "high"),
         "os_version": ("8", "high"),
     }
-    assert codes(system, disks(("scsi", "pvscsi"))) == ["tpm_state_is_lost"]
+    assert codes(system, disks(("scsi", "pvscsi"))) == ["tpm_state_is_lost", "no_uefi_driver"]
 
 
 def test_nothing_known_nothing_proposed():
@@ -91,6 +90,26 @@ def test_what_nova_or_qemu_does_not_have_is_said_and_left_out():
     assert proposed(machine(), disks(("scsi", "buslogic"))) == {"hw_disk_bus": ("scsi", "high")}
     assert codes(machine(), disks(("scsi", "buslogic"))) == ["no_buslogic"]
     assert codes(machine(), disks(("scsi", "lsilogic"), ("ide", "piix4"), ("nvme", "nvme"), (None, None))) == ["several_buses"]
+
+
+@pytest.mark.parametrize(
+    ("firmware", "controller", "wanted"),
+    [
+        ("uefi", "lsilogic", ("sata", None)),
+        ("uefi", "lsilogicsas", ("sata", None)),
+        ("uefi", "pvscsi", ("sata", None)),
+        ("uefi", "buslogic", ("sata", None)),
+        ("uefi", "virtio-scsi", ("scsi", "virtio-scsi")),
+        ("bios", "pvscsi", ("scsi", "vmpvscsi")),
+        (None, "pvscsi", ("scsi", "vmpvscsi")),
+    ],
+)
+def test_a_scsi_controller_is_sata_where_uefi_has_no_driver_for_it(firmware, controller, wanted):
+    """That such a disk does not boot otherwise is seen where disks are booted."""
+    system, attached = machine(firmware, os=LINUX_64), disks(("scsi", controller))
+    found = proposed(system, attached)
+    assert (found["hw_disk_bus"][0], found.get("hw_scsi_model", (None,))[0]) == wanted
+    assert ("no_uefi_driver" in codes(system, attached)) == (wanted == ("sata", None))
 
 
 def test_ide_is_sata_where_the_machine_type_has_no_ide():
@@ -143,7 +162,7 @@ def test_tpms(version, architecture, wanted):
 
 
 def test_each_property_says_what_it_is_known_from():
-    found = proposed_properties(machine("uefi", os=LINUX_64), disks(("scsi", "lsilogic")), "VMware")
+    found = hardware_proposals(machine("bios", os=LINUX_64), disks(("scsi", "lsilogic")), "VMware").found
     assert found["hw_disk_bus"]["source"] == "controller of the boot disk (lsilogic)"
     assert found["os_distro"]["source"] == "vmw:osType of the operating system (high confidence)"
     assert all(isinstance(entry["value"], str) and entry["source"] and entry["confidence"] for entry in found.values())

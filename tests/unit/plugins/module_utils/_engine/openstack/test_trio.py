@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.vmimage.prep.plugins.module_utils._engine.openstack.trio import upload_plan
+from ansible_collections.vmimage.prep.plugins.module_utils._engine.openstack.trio import upload_plan, with_given
 
 GIB = 1 << 30
 
@@ -38,3 +38,17 @@ def test_what_is_not_there():
     plan = upload_plan("/image", None, None, "server", command_line="quiet", architecture="no-such", image_size=1)
     assert [(entry["properties"], entry["depends"]) for entry in plan] == [({}, {})]
     assert [entry["disk_format"] for entry in upload_plan(None, "/k", "/r", "server")] == ["aki", "ari"]
+
+
+def test_properties_of_the_image():
+    plan = upload_plan("/image", "/k", None, "server", "quiet", "x86_64", 1, {"os_distro": "debian", "os_type": "linux"})
+    assert [entry["properties"] for entry in plan] == [
+        {"architecture": "x86_64"},
+        {"architecture": "x86_64", "os_distro": "debian", "os_type": "linux", "os_command_line": "quiet"},
+    ]
+    changed = with_given(plan, {"os_distro": None, "os_command_line": "single", "team": "ours"})
+    assert [entry["properties"] for entry in changed] == [
+        {"architecture": "x86_64"},
+        {"architecture": "x86_64", "os_type": "linux", "os_command_line": "single", "team": "ours"},
+    ]
+    assert plan[1]["properties"]["os_distro"] == "debian"
