@@ -18,7 +18,9 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.filesystems.tree import Tree
-from ansible_collections.vmimage.prep.plugins.module_utils._engine.guest.guest import inspect_guest
+from ansible_collections.vmimage.prep.plugins.module_utils._engine.guest.guest import guest_on, inspect_guest
+from ansible_collections.vmimage.prep.plugins.module_utils._engine.openstack.proposals import applied
+from ansible_collections.vmimage.prep.plugins.module_utils._engine.openstack.upload import image_proposals
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.source import Request, open_source
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.volumes.disk import DiskStorage
 from ansible_collections.vmimage.prep.plugins.module_utils._engine.volumes.partitions import read_partition_table
@@ -113,13 +115,15 @@ def test_every_file_of_the_root_file_system_is_read(layout, guests):
     assert found == wanted
 
 
-BOOTS = [(layout, firmware) for layout, expected in LAYOUTS.items() for firmware in ("bios", "uefi") if expected["firmware"] in (firmware, "both")]
-
-
-@pytest.mark.parametrize(("name", "firmware"), BOOTS)
-def test_the_disk_boots_with_the_firmware_that_the_facts_name(name, firmware, guests, boot_firmware):
-    """That they name it is tested with the trio."""
-    boot_firmware(guests / f"{name}.raw", firmware, f"GUEST {name} {DATA}")
+def test_the_image_properties(layout, guests):
+    """The distribution's own names and virtio, which need no property; the firmware that boots it, if there is but one."""
+    expected = LAYOUTS[layout]
+    with open_source(Request(str(guests / f"{layout}.raw"))) as source:
+        found = image_proposals(source, guest_on(source.reader))
+    firmware = {"uefi": {"hw_firmware_type": "uefi", "hw_machine_type": "q35"}, "bios": {"hw_firmware_type": "bios"}, "both": {}}
+    system = {"architecture": "x86_64", "os_type": "linux", "os_distro": expected["distro"], "os_version": expected["version"]}
+    assert applied(found.found) == {**system, **firmware[expected["firmware"]]}
+    assert found.notes == []
 
 
 def test_a_trio_out_of_it_boots(layout, guests, place, qemu_img, boot_kernel, program):
