@@ -88,9 +88,9 @@ class Destination:
             require_free(self._beside(name), (*self._present, *self._abandoned), self.module.params["force"])
         self._others = others
 
-    def replace(self, write: t.Callable[[Sink], None]) -> None:
-        """Have ``write`` fill the new file, then let it take the name. Nothing is left behind when it raises."""
-        with Sink(self.path, replaces=(*self._present, *self._abandoned), force=self.module.params["force"]) as sink:
+    def replace(self, write: t.Callable[[Sink], None], kind: type[Sink] = Sink) -> None:
+        """Have ``write`` fill the new file, then let it take the name. When it raises, nothing is left but what the kind of sink leaves."""
+        with kind(self.path, replaces=(*self._present, *self._abandoned), force=self.module.params["force"]) as sink:
             write(sink)
             if self.exists and self.module.params["backup"] and unfinished(self.path) is None:
                 self._backup_file = self._backup()

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import os
+import typing as t
 
 from ..errors import from_os_error
 from ..limits import KIB, MIB
@@ -54,8 +55,11 @@ def spool(storage: Storage, fd: int, progress: Progress = silent) -> SpooledStor
     return SpooledStorage(storage, fd)
 
 
-def _write_sparse(fd: int, data: bytes, position: int) -> None:
-    """Write what is not zero; the file must read as zeros there."""
+def data_runs(data: bytes) -> t.Iterator[tuple[int, int]]:
+    """Where there is more than zeros in some bytes, in grains of 64 KiB: begin and end of each run.
+
+    :param data: at most 1 MiB
+    """
     length = len(data)
     if data == _ZEROS[:length]:
         return
@@ -63,11 +67,15 @@ def _write_sparse(fd: int, data: bytes, position: int) -> None:
     for grain in range(0, length, _GRAIN):
         end = min(grain + _GRAIN, length)
         if data[grain:end] == _ZEROS[: end - grain]:
-            _write(fd, data, start, grain, position)
+            if start < grain:
+                yield start, grain
             start = end
-    _write(fd, data, start, length, position)
+    if start < length:
+        yield start, length
 
 
-def _write(fd: int, data: bytes, start: int, end: int, position: int) -> None:
-    while start < end:
-        start += os.pwrite(fd, memoryview(data)[start:end], position + start)
+def _write_sparse(fd: int, data: bytes, position: int) -> None:
+    """Write what is not zero; the file must read as zeros there."""
+    for start, end in data_runs(data):
+        while start < end:
+            start += os.pwrite(fd, memoryview(data)[start:end], position + start)
