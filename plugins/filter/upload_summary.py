@@ -42,10 +42,11 @@ _value:
   elements: str
 """
 
-import shlex
 import typing as t
 
 from ansible.errors import AnsibleFilterError
+
+from ..module_utils._engine.openstack.command import create_image
 
 
 def upload_summary(result: t.Any) -> list[str]:
@@ -67,7 +68,7 @@ def upload_summary(result: t.Any) -> list[str]:
         _row("", f"{_format(image)}, {_size(image['virtual_size'])} disk" + (f", {_size(image['file_size'])} file" if "file_size" in image else "")),
         *(_row("check passed", check) for check in result["checks"]),
         *(_row(name, digest) for name, digest in result["checksums"].items()),
-        _row("upload with", _command(result)),
+        _row("upload with", create_image(result)),
     ]
 
 
@@ -93,7 +94,7 @@ def _plan(result: dict[str, t.Any]) -> list[str]:
     for entry in result["upload_plan"]:
         lines += [_row("came out", entry["filename"]), *(_row(name, digest) for name, digest in entry["checksums"].items())]
     lines += [_row("check passed", check) for check in result.get("checks", [])]
-    return lines + [_row("upload with", _command(entry)) for entry in result["upload_plan"]]
+    return lines + [_row("upload with", create_image(entry)) for entry in result["upload_plan"]]
 
 
 def _row(title: str, text: str) -> str:
@@ -110,19 +111,6 @@ def _size(number: int) -> str:
         if number >= 1024**exponent:
             return f"{number / 1024**exponent:.4g} {unit}"
     return f"{number} bytes"
-
-
-def _command(result: dict[str, t.Any]) -> str:
-    parts = ["openstack", "image", "create", "--file", result["filename"]]
-    parts += ["--disk-format", result["disk_format"], "--container-format", result["container_format"], "--min-disk", str(result["min_disk"])]
-    if result.get("min_ram"):
-        parts += ["--min-ram", str(result["min_ram"])]
-    for name, value in sorted(result["properties"].items()):
-        parts += ["--property", f"{name}={value}"]
-    command = shlex.join(parts)
-    for name, other in sorted(result.get("depends", {}).items()):
-        command += f' --property {name}="$(openstack image show -f value -c id {shlex.quote(other)})"'
-    return f"{command} {shlex.quote(result['name'])}"
 
 
 class FilterModule:
