@@ -30,7 +30,7 @@ nox.options.default_venv_backend = "uv"
 nox.options.envdir = CACHE / "nox"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = False  # reported as not run; see tests/tools/summary.py
-nox.options.sessions = ["lint", "units", "targets", "guests", "glance", "sanity", "integration", "molecule", "package"]
+nox.options.sessions = ["lint", "docs", "examples", "units", "targets", "guests", "glance", "sanity", "integration", "molecule", "awx", "package"]
 
 each_core = nox.parametrize("python,core", [nox.param(python, core, id=f"core-{core}") for core, python in CORES.items()])
 
@@ -58,12 +58,49 @@ def lint(session):
         session.error(f"refused by {', '.join(failed)}")
 
 
+# What the docsite refers to and does not have: labels of Ansible's own documentation and pages of other collections. Sphinx would look
+# them up in an index that it fetches, and the checks do not count on the internet. Any other reference that leads nowhere is an error.
+ELSEWHERE = r"""
+intersphinx_mapping = {}
+nitpick_ignore_regex = [("std:ref", r"action_plugins|common_return_values|ansible_configuration_settings|ansible_collections\.(?!vmimage\.prep\.).*")]
+"""
+
+
+@nox.session
+def docs(session):
+    """The docsite, without a warning; .cache/docs/build/html/index.html is its first page."""
+    session.install("-r", REQUIREMENTS / "docs.txt")
+    site = CACHE / "docs"
+    shutil.rmtree(site, ignore_errors=True)
+    site.mkdir(mode=0o755)  # not for others to write to, or antsibull-docs refuses it
+    options = ["--use-current", "--squash-hierarchy", "--fail-on-error", "vmimage.prep"]
+    session.run("antsibull-docs", "sphinx-init", "--dest-dir", str(site), *options)
+    with (site / "conf.py").open("a", encoding="utf-8") as settings:
+        settings.write(ELSEWHERE)
+    (site / "rst").chmod(0o755)
+    session.run(
+        "antsibull-docs", "--config-file", str(site / "antsibull-docs.cfg"), "collection", "--cleanup", "everything", "--dest-dir", str(site / "rst"), *options
+    )
+    session.run(
+        "sphinx-build", "-M", "html", str(site / "rst"), str(site / "build"), "-c", str(site), "--nitpicky", "--fail-on-warning", "--keep-going", "--quiet"
+    )
+
+
+@nox.session
+def examples(session):
+    """All examples of the documentation, as they stand there, twice."""
+    oracles(session)
+    session.install("-r", REQUIREMENTS / "examples.txt")
+    session.run("pytest", "-n", "2", *(session.posargs or ["tests/examples"]), env={"PATH": f"{ORACLES}:{os.environ['PATH']}"})
+
+
 @nox.session
 @each_core
 def units(session, core):
     """All unit tests, with the oracles. The engine does not know Ansible, so one ansible-core is enough for its tests."""
     oracles(session)
     session.install(f"ansible-core=={core}", "-r", REQUIREMENTS / "units.txt")
+    session.install("--no-deps", "-r", REQUIREMENTS / "vocabulary.txt")
     arguments = [] if core == next(iter(CORES)) else [f"--ignore={ENGINE_TESTS}"]
     session.run("pytest", "-n", "2", "-m", "not guests and not glance", *(session.posargs or arguments))
 
@@ -85,7 +122,7 @@ def guests(session):
 def glance(session):
     """What a real Glance says of our images, and of others."""
     oracles(session)
-    session.install(f"ansible-core=={next(iter(CORES))}", "-r", REQUIREMENTS / "units.txt")
+    session.install(f"ansible-core=={next(iter(CORES))}", "-r", REQUIREMENTS / "units.txt", "-r", REQUIREMENTS / "publish.txt")
     session.run("tests/tools/glance", "install", external=True)
     session.run("pytest", "-m", "glance", *session.posargs)  # in one process, as each would have a Glance of its own
 
@@ -132,6 +169,15 @@ def molecule(session):
     oracles(session)
     session.install("-r", REQUIREMENTS / "molecule.txt")
     session.run("molecule", "test", "--all", *session.posargs, env={"NO_COLOR": "1", "PATH": f"{ORACLES}:{os.environ['PATH']}"})
+
+
+@nox.session
+def awx(session):
+    """What AWX is told, and the jobs that it runs: the modules of awx.awx, ansible-builder and ansible-runner."""
+    session.install("-r", REQUIREMENTS / "awx.txt")
+    session.run("tests/tools/glance", "install", external=True)
+    # Its second host is the Debian that the part molecule made, where there is one.
+    session.run("pytest", *(session.posargs or ["tests/awx"]))
 
 
 @nox.session
