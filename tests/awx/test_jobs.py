@@ -60,7 +60,7 @@ def second(tower):
         hosts["second"] = {"ansible_connection": "community.general.chroot", "ansible_host": str(DEBIAN), "ansible_python_interpreter": "/usr/bin/python3"}
         root = DEBIAN
     else:
-        python = next(filter(None, map(shutil.which, ("python3.9", "python3.10", "python3"))))
+        python = next(filter(None, map(shutil.which, ("python3.9", "python3.10"))), "/usr/bin/python3")
         hosts["second"] = {"ansible_connection": "local", "ansible_python_interpreter": python}
         root = Path("/")
     tower.inventories["vmimage one image"]["all"]["hosts"] = list(hosts)

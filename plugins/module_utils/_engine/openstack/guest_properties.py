@@ -145,7 +145,8 @@ class GuestProposals(Proposals):
         if system.drivers is None or self.finds_disk(*VIRTIO) is not False:
             return
         source = f"the drivers in {system.drivers.sources[-1] if system.drivers.sources else 'the kernel'} in the guest"
-        for bus, model in DISK_DRIVERS:
+        for kind in DISK_DRIVERS:
+            bus, model = kind
             if self.finds_disk(bus, model) and not (bus == "ide" and self.value("hw_machine_type") == "q35"):
                 self.propose("hw_disk_bus", bus, f"{source}: none for disks on virtio", MEDIUM)
                 self.propose("hw_scsi_model", model, source, MEDIUM)

@@ -185,7 +185,8 @@ def test_a_disabled_cloud_init_has_no_user_and_long_texts_are_left_out():
 
 
 def test_all_that_the_tables_can_propose_is_taken_by_nova():
-    for bus, model in DISK_DRIVERS:
+    for kind in DISK_DRIVERS:
+        bus, model = kind
         assert objection("hw_disk_bus", bus) is None
         assert model is None or objection("hw_scsi_model", model) is None
     assert [objection("hw_vif_model", model) for model in CARD_DRIVERS] == [None] * len(CARD_DRIVERS)
