@@ -162,7 +162,9 @@ def _entry(entry: BootEntry) -> dict[str, t.Any]:
 
 
 def _drivers(drivers: Drivers) -> dict[str, t.Any]:
-    return {**drivers.status, "reason": drivers.reason, "source": drivers.sources}
+    # A playbook cannot write the name of a module that begins with a digit after a dot.
+    status = {"rtl8139" if module == "8139cp" else module: found for module, found in drivers.status.items()}
+    return {**status, "reason": drivers.reason, "source": drivers.sources}
 
 
 def _preparation(system: System) -> dict[str, t.Any]:
