@@ -59,10 +59,19 @@ options:
         type: str
         default: bare
       release:
-        description: The cloud's release of OpenStack. Those before V(2025.1) do not look at what is uploaded.
+        description:
+          - The cloud's release of OpenStack. Those before V(2025.1) do not look at what is uploaded.
+          - Glance accepts a hybrid ISO image, which is also a disk, from V(2026.1) on, and refuses a disk with an unsafe boot record from V(2026.2) on.
         type: str
         choices: ["2025.1", "2025.2", "2026.1", "2026.2"]
         default: "2026.2"
+      profile:
+        description:
+          - What the cloud consists of. RV(image.verdict.gates) has only the services of it then, and all of them without it.
+          - V(openstack) is Nova with libvirt, and Cinder. V(ceph) is the same on Ceph, with a Glance that converts imports to raw; of images
+            that are not raw it says that each use copies them. V(esxi) is Nova with VMware, and V(ironic) is Ironic.
+        type: str
+        choices: [openstack, ceph, esxi, ironic]
   content_checksums:
     description:
       - Checksums to return of what the guest sees, from the first to the last byte of the disk.
@@ -320,7 +329,7 @@ image:
     verdict:
       description:
         - What OpenStack will say to the upload. The services have their default configuration, and their own answers are final.
-        - What Glance says was compared with a real one. What the others say is known from their code.
+        - What Glance says, also to an import, was compared with real ones of all these releases, and what the others say with what their code does.
       returned: when O(upload) is given
       type: dict
       contains:
@@ -353,7 +362,7 @@ image:
             service:
               description:
                 - V(glance) at the upload, V(glance_import) for an import that converts to raw with the plugin C(image_conversion), V(nova) for an
-                  instance on libvirt, V(cinder) for a volume, or V(ironic) for a bare machine.
+                  instance, V(cinder) for a volume, or V(ironic) for a bare machine.
               type: str
               sample: nova
             check:
@@ -361,7 +370,8 @@ image:
                 - What decides. V(disk_format) and V(container_format), one that the service does not have. V(format_match), what is declared
                   against what is seen. V(multiple_formats). V(safety), the safety checks. V(container), nothing is inspected in it. V(cut),
                   V(damaged), V(encrypted) and V(references), what the image is. V(qemu_format), what C(qemu-img) takes it for. V(converted),
-                  what the conversion makes of it. V(no_disk), what a machine finds on its disk. V(uninspected), the inspection fails. V(file), a folder.
+                  what the conversion makes of it. V(sector_size), sectors that C(qemu-img) does not read. V(not_raw), what Ceph cannot clone.
+                  V(no_disk), what a machine finds on its disk. V(uninspected), the inspection fails. V(file), a folder.
               type: str
               sample: qemu_format
             outcome:
@@ -696,8 +706,8 @@ image:
             e1000e:
               description: Network cards of this name.
               type: str
-            8139cp:
-              description: Network cards that Nova calls rtl8139.
+            rtl8139:
+              description: Network cards of this name; the module is 8139cp.
               type: str
             vmxnet3:
               description: VMware's network cards.
@@ -915,6 +925,7 @@ package:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._engine.openstack.services import PROFILES
 from ..module_utils._engine.openstack.verdict import RELEASES
 from ..module_utils._module.info import describe_image
 from ..module_utils._module.run import CHECKSUMS, SOURCE, run
@@ -925,6 +936,7 @@ UPLOAD = {
         "disk_format": {"type": "str"},
         "container_format": {"type": "str", "default": "bare"},
         "release": {"type": "str", "choices": list(RELEASES), "default": RELEASES[-1]},
+        "profile": {"type": "str", "choices": list(PROFILES)},
     },
 }
 

@@ -61,6 +61,15 @@ QEMU: dict[str, tuple[str, ...]] = {
 }
 """name → qemu-img convert's format and options"""
 
+INSIDE: dict[str, tuple[str, str]] = {
+    "qcow2-of-qcow2": ("qcow2", "qcow2"),
+    "qcow2-of-iso": ("qcow2", "iso"),
+    "qcow2-of-iso-mbr": ("qcow2", "iso-mbr"),
+    "qcow2-of-bad-mbr": ("qcow2", "mbr-bad-flag"),
+    "vmdk-of-luks": ("vmdk", "luks"),
+}
+"""name → qemu-img convert's format, and another file, whose bytes are the disk in it"""
+
 OURS: dict[str, tuple[str, str | None, bool, dict[str, str]]] = {
     "our-raw": ("raw", None, False, {}),
     "our-qcow2": ("qcow2", None, False, {}),
@@ -179,6 +188,9 @@ class Uploads:
         if name in QEMU:
             # Where the CPU's time is not to be had, making LUKS fails at random.
             self.tool(self.qemu_img, "convert", "-q", "-f", "raw", "-O", *QEMU[name], str(self.path("mbr")), name, tries=6 if "luks" in name else 1)
+        elif name in INSIDE:
+            kind, other = INSIDE[name]
+            self.tool(self.qemu_img, "convert", "-q", "-f", "raw", "-O", kind, str(self.path(other)), name)
         elif name in CREATED:
             kind, others, options = CREATED[name]
             for other in others:

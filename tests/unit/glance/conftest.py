@@ -80,3 +80,13 @@ def words(content):
 @pytest.fixture(scope="session")
 def client(glance):
     return Client(glance)
+
+
+@pytest.fixture(scope="session")
+def uploads(tmp_path_factory, qemu_img, program):
+    """uploads.path(name) makes a file; see tests/tools/build_uploads.py."""
+    from build_uploads import Uploads
+
+    for name in ("sfdisk", "sgdisk", "parted", "mkfs.ext4", "mkfs.vfat", "mkntfs", "mksquashfs", "mkudffs", "xorriso", "grub-mkrescue", "xz"):
+        program(name)
+    return Uploads(tmp_path_factory.mktemp("uploads"), qemu_img)

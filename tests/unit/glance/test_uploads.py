@@ -172,6 +172,11 @@ ANSWERS = [
     ("kernel", "raw", "bare", "unsafe"),
     ("ramdisk", "raw", "bare", "accepted"),
     ("qcow2-snapshot", "qcow2", "bare", "accepted"),
+    ("qcow2-of-qcow2", "qcow2", "bare", "accepted"),
+    ("qcow2-of-iso", "qcow2", "bare", "accepted"),
+    ("qcow2-of-iso-mbr", "qcow2", "bare", "accepted"),
+    ("qcow2-of-bad-mbr", "qcow2", "bare", "accepted"),
+    ("vmdk-of-luks", "vmdk", "bare", "accepted"),
     ("iso", "iso", "bare", "accepted"),
     ("iso", "raw", "bare", "accepted"),
     ("iso-mbr", "iso", "bare", "accepted"),
@@ -264,15 +269,6 @@ def check_of(answer):
 
 def the_check_that_fails(verdict):
     return next((gate.check for gate in verdict.gates if gate.service == "glance" and gate.outcome == "refuse"), None)
-
-
-@pytest.fixture(scope="module")
-def uploads(tmp_path_factory, qemu_img, program):
-    from build_uploads import Uploads
-
-    for name in ("sfdisk", "sgdisk", "parted", "mkfs.ext4", "mkfs.vfat", "mkntfs", "mksquashfs", "mkudffs", "xorriso", "grub-mkrescue", "xz"):
-        program(name)
-    return Uploads(tmp_path_factory.mktemp("uploads"), qemu_img)
 
 
 @pytest.fixture(scope="module")

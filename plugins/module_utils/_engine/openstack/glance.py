@@ -60,7 +60,7 @@ def _decide(facts: UploadFacts) -> Gate:
         return _refuse("format_match", f"it is declared as {disk}, and seen as {seen.format}", _cure_of_mismatch(facts, seen))
     if seen.format == disk and not seen.sized:
         return _refuse("safety", "the size of its disk cannot be told", CONVERT)
-    reason = unsafe(seen)
+    reason = facts.unsafe_to_glance(seen)
     if reason is not None:
         return _refuse("safety" if seen.whole else "cut", f"it fails the safety checks: {reason}", _cure_of_danger(facts, seen))
     return Gate("glance", "format_match", ACCEPT, f"it is declared as {disk}, and seen as {seen.format}")
@@ -106,6 +106,8 @@ def _doubts(facts: UploadFacts) -> list[Gate]:
         doubts.append(
             ("format_match", f"it is declared as {facts.disk_format} in {facts.container_format}, and is {found.best.description}", _right_way(facts))
         )
+    elif facts.container_format == "bare" and facts.seen is not None and unsafe(facts.seen) is not None:
+        doubts.append(("safety", f"it fails safety checks that later releases and Nova make: {unsafe(facts.seen)}", _cure_of_danger(facts, facts.seen)))
     elif facts.reader is not None:
         doubts += _doubts_of_image(facts.reader)
     elif facts.problem is not None and found.best.category == DISK:

@@ -56,6 +56,12 @@ def see_vmdk(storage: Storage, head: bytes) -> Sighting | None:
     return Sighting("vmdk", failures=tuple(Failure(check, reason) for check, reason in found if reason is not None))
 
 
+def is_sparse_without_footer(storage: Storage) -> bool:
+    """It is all that Cinder takes for a VMDK: its inspector is older, and knows neither footers nor descriptors in files of their own."""
+    head = storage.read_at(0, SECTOR).ljust(SECTOR, b"\0")
+    return head.startswith(layout.MAGIC) and layout.SPARSE_EXTENT_HEADER.unpack(head).gdOffset != layout.GD_AT_END
+
+
 def _is_text(data: bytes) -> bool:
     return all(byte < 0x80 and (chr(byte).isprintable() or chr(byte).isspace()) for byte in data)
 

@@ -24,6 +24,8 @@ CONVERT = "Convert it to qcow2 or raw"
 UNPACK = "Unpack it while converting it to qcow2 or raw"
 
 _QEMU_NAMES = {"vhd": "vpc", "iso": "raw", "gpt": "raw"}
+_NO_FATAL_MBR = ("2025.1", "2025.2", "2026.1")
+"""releases whose Glance has ``mbr`` in its option gpt_safety_checks_nonfatal unless told otherwise"""
 _QEMU_KNOWS = ("parallels", "bochs", "cloop", "qcow", "qed", "luks", "vdi", "vhdx", "vmdk", "qcow2")
 
 
@@ -84,6 +86,10 @@ class UploadFacts:
         """It is a disc with a partition table."""
         return len(self.inspection.sightings) == 2 and self.seen is not None
 
+    def unsafe_to_glance(self, sighting: Sighting) -> str | None:
+        """Why Glance calls it unsafe; None when it does not. What a boot record is like is all that is checked of a partition table."""
+        return None if sighting.format == "gpt" and self.release in _NO_FATAL_MBR else unsafe(sighting)
+
     @property
     def wrapped(self) -> bool:
         return self.found.best.category in (ARCHIVE, COMPRESSION)
@@ -91,10 +97,15 @@ class UploadFacts:
     @property
     def qemu_format(self) -> str:
         """What qemu-img takes the file for."""
-        if self.inspection.sightings:
-            name = self.inspection.sightings[0].format
-            return "qcow" if self.found.best.format == "qcow" else _QEMU_NAMES.get(name, name)
-        return self.found.best.format if self.found.best.format in _QEMU_KNOWS else "raw"
+        return qemu_format(self.inspection, self.found)
+
+
+def qemu_format(inspection: Inspection, found: Detection) -> str:
+    """What qemu-img takes a file for, by what the services' inspector and the engine see in it."""
+    if inspection.sightings:
+        name = inspection.sightings[0].format
+        return "qcow" if found.best.format == "qcow" else _QEMU_NAMES.get(name, name)
+    return found.best.format if found.best.format in _QEMU_KNOWS else "raw"
 
 
 def unsafe(sighting: Sighting) -> str | None:

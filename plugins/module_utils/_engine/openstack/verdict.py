@@ -5,8 +5,9 @@
 
 """What OpenStack will say of an upload before it is made: Glance's answer, what the other services do with the image, and what cures it.
 
-Sources: Glance 33 (location.py, which judges while it stores, and api/v2/images.py), compared with a real one; Nova
-(virt/images.py), Cinder (image/image_utils.py), Ironic (common/images.py) by their code. All have their default configuration.
+Sources: Glance 30 to 33 (location.py, which judges while it stores, api/v2/images.py, and the plugin image_conversion), compared with real ones;
+Nova 31 to 34 (virt/images.py), Cinder 26 to 29 (image/image_utils.py), Ironic 29 to 39 (common/images.py, drivers/modules/image_cache.py), compared
+with what these functions of theirs do. All have their default configuration.
 """
 
 from __future__ import annotations
@@ -50,7 +51,15 @@ class Verdict:
         return next((gate for outcome in (REFUSE, WARN) for gate in ours if gate.outcome == outcome), None)
 
 
-def judge(path: str, source: Source | None = None, *, disk_format: str | None = None, container_format: str = "bare", release: str = RELEASES[-1]) -> Verdict:
+def judge(
+    path: str,
+    source: Source | None = None,
+    *,
+    disk_format: str | None = None,
+    container_format: str = "bare",
+    release: str = RELEASES[-1],
+    profile: str | None = None,
+) -> Verdict:
     """Judge the upload of a file as it lies there.
 
     :param path: the file, which is not unpacked first
@@ -58,6 +67,7 @@ def judge(path: str, source: Source | None = None, *, disk_format: str | None = 
     :param disk_format: what it would be declared as; None: what its image is, or ``raw``
     :param container_format: as it would be declared
     :param release: the cloud's, one of RELEASES
+    :param profile: what the cloud consists of, one of services.PROFILES; None: all services are asked
     :raises AccessError: it cannot be read
     """
     if os.path.isdir(path):
@@ -81,7 +91,7 @@ def judge(path: str, source: Source | None = None, *, disk_format: str | None = 
         gates = glance_gates(facts)
         accepted = all(gate.outcome != REFUSE for gate in gates)
         if accepted:
-            gates += service_gates(facts)
+            gates += service_gates(facts, profile)
         return Verdict(accepted, declared, container_format, release, list(facts.inspection.formats), gates)
 
 

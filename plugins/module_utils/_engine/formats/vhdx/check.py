@@ -13,7 +13,6 @@ import typing as t
 from ...limits import MIB
 from ..base import CheckResult
 from . import bat, layout
-from .crc32c import is_sealed
 from .metadata import Metadata
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -27,7 +26,7 @@ def check_region_tables(storage: Storage, result: CheckResult) -> None:
     nothing of the disk. It is a warning.
     """
     tables = [storage.read_exact(offset, layout.REGION_TABLE_SIZE, "a region table") for offset in layout.REGION_TABLE_OFFSETS]
-    damaged = [number for number, table in enumerate(tables, 1) if not (table.startswith(layout.REGION_SIGNATURE) and is_sealed(table))]
+    damaged = [number for number, table in enumerate(tables, 1) if not layout.is_sound_table(table)]
     if damaged:
         result.corruptions += [f"region table {number} of two is damaged" for number in damaged]
     elif tables[0] != tables[1]:

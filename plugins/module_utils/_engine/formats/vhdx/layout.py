@@ -120,6 +120,11 @@ def read_header(storage: Storage, warnings: list[str]) -> Fields:
     return header
 
 
+def is_sound_table(table: bytes) -> bool:
+    """A region table has its signature and its checksum."""
+    return table.startswith(REGION_SIGNATURE) and is_sealed(table)
+
+
 def read_regions(storage: Storage, warnings: list[str]) -> dict[bytes, Area]:
     """The regions by GUID, from the first region table, or from the second when the first is damaged (2.2.3).
 
@@ -129,7 +134,7 @@ def read_regions(storage: Storage, warnings: list[str]) -> dict[bytes, Area]:
     """
     for offset in REGION_TABLE_OFFSETS:
         table = storage.read_exact(offset, REGION_TABLE_SIZE, "a region table")
-        if table.startswith(REGION_SIGNATURE) and is_sealed(table):
+        if is_sound_table(table):
             break
         warnings.append("a region table is damaged; its copy is used")
     else:

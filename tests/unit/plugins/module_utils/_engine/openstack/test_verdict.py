@@ -242,16 +242,17 @@ def test_nothing_against_it(uploads, name):
     [
         ("qcow2", "qcow2", {"nova": YES, "cinder": YES, "ironic": YES}),
         ("mbr", "raw", {"nova": YES, "cinder": YES, "ironic": YES}),
-        ("vhd", "vhd", {"nova": NO, "cinder": YES, "ironic": NO}),
+        ("vhd", "vhd", {"nova": NO, "cinder": NO, "ironic": NO}),
         ("vhdx", "vhdx", {"nova": YES, "cinder": YES, "ironic": NO}),
         ("vmdk-stream", "vmdk", {"nova": YES, "cinder": YES, "ironic": NO}),
+        ("vmdk-footer", "vmdk", {"nova": YES, "cinder": NO, "ironic": NO}),
         ("vmdk-child", "vmdk", {"nova": NO, "cinder": NO, "ironic": NO}),
         ("vmdk-flat", "raw", {"nova": NO, "cinder": "warn", "ironic": "warn"}),
         ("qcow2", "raw", {"nova": NO, "cinder": NO, "ironic": NO}),
         ("qcow2-secret", "qcow2", {"nova": NO, "cinder": NO, "ironic": NO}),
         ("mbr.gz", "raw", {"nova": "warn", "cinder": "warn", "ironic": "warn"}),
-        ("iso", "iso", {"nova": YES, "cinder": YES, "ironic": NO}),
-        ("iso-gpt", "iso", {"nova": YES, "cinder": YES, "ironic": NO}),
+        ("iso", "iso", {"nova": YES, "cinder": YES, "ironic": YES}),
+        ("iso-gpt", "iso", {"nova": YES, "cinder": YES, "ironic": YES}),
         ("parallels", "ploop", {"nova": NO, "cinder": NO, "ironic": NO}),
     ],
 )
@@ -271,6 +272,35 @@ def test_hybrid_discs_by_release(uploads, release):
     assert verdict.accepted == (release >= "2026.1")
     assert judge(str(uploads.folder / "iso"), disk_format="iso", release=release).accepted
     assert ("iso" in judge(str(uploads.folder / "iso-hybrid"), disk_format="raw", release=release).objection.cure) == verdict.accepted
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_boot_records_by_release(uploads, release):
+    """Compared with Glance 30 to 33."""
+    verdict = judge(str(uploads.folder / "bad-flag"), disk_format="raw", release=release)
+    assert (verdict.accepted, verdict.objection.check) == (release < "2026.2", "safety")
+    if verdict.accepted:
+        assert [outcome(verdict, service) for service in ("glance_import", "nova", "cinder", "ironic")] == [YES, NO, YES, NO]
+
+
+@pytest.mark.parametrize(
+    ("name", "profile", "expected"),
+    [
+        ("qcow2", "openstack", {"glance": YES, "nova": YES, "cinder": YES}),
+        ("qcow2", "ceph", {"glance": YES, "glance_import": YES, "nova": "warn", "cinder": "warn"}),
+        ("mbr", "ceph", {"glance": YES, "glance_import": YES, "nova": YES, "cinder": YES}),
+        ("vhd", "ceph", {"glance": YES, "glance_import": NO, "nova": NO, "cinder": NO}),
+        ("qcow2", "esxi", {"glance": YES, "nova": NO}),
+        ("vmdk-stream", "esxi", {"glance": YES, "nova": YES}),
+        ("iso", "esxi", {"glance": YES, "nova": YES}),
+        ("qcow2", "ironic", {"glance": YES, "ironic": YES}),
+        ("vmdk", "ironic", {"glance": YES, "ironic": NO}),
+        ("qcow2-backing", "ironic", {"glance": NO}),
+    ],
+)
+def test_profiles(uploads, name, profile, expected):
+    verdict = judge(str(uploads.folder / name), profile=profile)
+    assert {gate.service: gate.outcome for gate in verdict.gates} == expected
 
 
 def test_cures(uploads, tmp_path, qemu_img):
