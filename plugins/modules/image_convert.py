@@ -47,6 +47,7 @@ options:
       ceph: raw, for Glance and Nova on Ceph, LVM and other block storage.
       azure: VHD, V(fixed), a whole number of MiB, at least 20 MiB.
       hyperv: VHDX, V(dynamic).
+      ironic: raw, which Ironic writes to the disk as it comes.
       esxi: VMDK, V(streamOptimized), with an LSI Logic adapter.
       virtualbox: VDI, V(dynamic).
       gce: raw, a whole number of GiB. Compute Engine wants it named C(disk.raw) in a C(tar.gz) archive.
@@ -317,7 +318,7 @@ def main() -> None:
             **SOURCE,
             **DESTINATION,
             "format": {"type": "str", "choices": ["raw", "qcow2", "vmdk", "vdi", "vhd", "vpc", "vhdx", "iso"]},
-            "profile": {"type": "str", "choices": ["openstack", "ceph", "azure", "hyperv", "esxi", "virtualbox", "gce", "aws", "xen"]},
+            "profile": {"type": "str", "choices": ["openstack", "ceph", "azure", "hyperv", "ironic", "esxi", "virtualbox", "gce", "aws", "xen"]},
             "virtual_size": {"type": "bytes"},
             "align": {"type": "bytes"},
             "subformat": {"type": "str"},

@@ -21,6 +21,7 @@ author:
   - vmimage.prep contributors (@vmimage)
 extends_documentation_fragment:
   - vmimage.prep._source
+  - vmimage.prep._upload
   - vmimage.prep._attributes.info_module
 options:
   check:
@@ -43,35 +44,6 @@ options:
         that is named there.
     type: bool
     default: false
-  upload:
-    description:
-      - Tell as RV(image.verdict) what OpenStack will say when O(src), as it lies there, is uploaded with these formats. Nothing is uploaded.
-      - An empty dictionary asks for the format that the image has.
-    type: dict
-    suboptions:
-      disk_format:
-        description:
-          - What the upload is declared as, in the words of Glance.
-          - Without it that is the format of the image, also of one inside a package or a compressed file, or V(raw) where Glance has no name for it.
-        type: str
-      container_format:
-        description: What the image lies in, in the words of Glance.
-        type: str
-        default: bare
-      release:
-        description:
-          - The cloud's release of OpenStack. Those before V(2025.1) do not look at what is uploaded.
-          - Glance accepts a hybrid ISO image, which is also a disk, from V(2026.1) on, and refuses a disk with an unsafe boot record from V(2026.2) on.
-        type: str
-        choices: ["2025.1", "2025.2", "2026.1", "2026.2"]
-        default: "2026.2"
-      profile:
-        description:
-          - What the cloud consists of. RV(image.verdict.gates) has only the services of it then, and all of them without it.
-          - V(openstack) is Nova with libvirt, and Cinder. V(ceph) is the same on Ceph, with a Glance that converts imports to raw; of images
-            that are not raw it says that each use copies them. V(esxi) is Nova with VMware, and V(ironic) is Ironic.
-        type: str
-        choices: [openstack, ceph, esxi, ironic]
   content_checksums:
     description:
       - Checksums to return of what the guest sees, from the first to the last byte of the disk.
@@ -348,6 +320,9 @@ image:
           description: The release that is judged.
           type: str
           sample: "2026.2"
+        profile:
+          description: What the cloud consists of, as given.
+          type: str
         seen_as:
           description:
             - Formats that the services' inspector sees in the file. V(raw) is what it does not know, V(gpt) a disk with any partition table.
@@ -925,20 +900,9 @@ package:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._engine.openstack.services import PROFILES
-from ..module_utils._engine.openstack.verdict import RELEASES
 from ..module_utils._module.info import describe_image
 from ..module_utils._module.run import CHECKSUMS, SOURCE, run
-
-UPLOAD = {
-    "type": "dict",
-    "options": {
-        "disk_format": {"type": "str"},
-        "container_format": {"type": "str", "default": "bare"},
-        "release": {"type": "str", "choices": list(RELEASES), "default": RELEASES[-1]},
-        "profile": {"type": "str", "choices": list(PROFILES)},
-    },
-}
+from ..module_utils._module.upload import UPLOAD
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ extends_documentation_fragment:
   - ansible.builtin.files
   - vmimage.prep._source
   - vmimage.prep._dest
+  - vmimage.prep._upload
   - vmimage.prep._attributes
   - vmimage.prep._attributes.files
 options:
@@ -57,23 +58,6 @@ options:
   problem:
     description: What kept O(src) from being prepared, for the page to tell.
     type: str
-  upload:
-    description: How O(src), as it lies there, would be uploaded, as for O(vmimage.prep.image_info#module:upload).
-    type: dict
-    default: {}
-    suboptions:
-      disk_format:
-        description: What the upload is declared as, in the words of Glance. Without it that is the format of the image.
-        type: str
-      container_format:
-        description: What the image lies in, in the words of Glance.
-        type: str
-        default: bare
-      release:
-        description: The cloud's release of OpenStack, also for O(prepared).
-        type: str
-        choices: ["2025.1", "2025.2", "2026.1", "2026.2"]
-        default: "2026.2"
 seealso:
   - module: vmimage.prep.image_info
   - ref: ansible_collections.vmimage.prep.docsite.guide_prepare
@@ -128,19 +112,9 @@ backup_file:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._engine.openstack.verdict import RELEASES
 from ..module_utils._module.report import write_report
 from ..module_utils._module.run import DESTINATION, SOURCE, run
-
-UPLOAD = {
-    "type": "dict",
-    "default": {},
-    "options": {
-        "disk_format": {"type": "str"},
-        "container_format": {"type": "str", "default": "bare"},
-        "release": {"type": "str", "choices": list(RELEASES), "default": RELEASES[-1]},
-    },
-}
+from ..module_utils._module.upload import UPLOAD
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ author:
   - vmimage.prep contributors (@vmimage)
 extends_documentation_fragment:
   - vmimage.prep._source
+  - vmimage.prep._upload
   - vmimage.prep._attributes.info_module
 options:
   format:
@@ -56,11 +57,12 @@ options:
     default: false
   openstack:
     description:
-      - Glance must accept an upload of O(src), as it lies there, with the format that its image has. This goes by the rules of oslo.utils' image
-        format inspector and Glance's default configuration.
-      - What Glance accepts and should not is refused, too. This is a compressed file that passes for a raw disk, an image with a parent of its own,
+      - Glance must accept an upload of O(src), as O(upload) describes it. This goes by the rules of oslo.utils' image format inspector and
+        Glance's default configuration.
+      - With O(upload.profile) the other services of the cloud must be able to use the image, too.
+      - What a service accepts and should not is refused, too. This is a compressed file that passes for a raw disk, an image with a parent of its own,
         one that is cut off, or an encrypted one.
-      - M(vmimage.prep.image_info) says more with O(vmimage.prep.image_info#module:upload), also what other services do with the image.
+      - All that each service says is returned by M(vmimage.prep.image_info), which has the option O(vmimage.prep.image_info#module:upload), too.
     type: bool
     default: false
 seealso:
@@ -75,6 +77,8 @@ EXAMPLES = r"""
     format: qcow2
     standalone: true
     openstack: true
+    upload:
+      profile: openstack
 
 - name: The converted disk is the one in the appliance (in a molecule verify step)
   vmimage.prep.image_verify:
@@ -126,6 +130,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module.image import verify_image
 from ..module_utils._module.run import SOURCE, run
+from ..module_utils._module.upload import UPLOAD
 
 
 def main() -> None:
@@ -141,6 +146,7 @@ def main() -> None:
             "clean": {"type": "bool", "default": False},
             "standalone": {"type": "bool", "default": False},
             "openstack": {"type": "bool", "default": False},
+            "upload": UPLOAD,
         },
         supports_check_mode=True,
     )

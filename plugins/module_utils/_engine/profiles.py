@@ -40,6 +40,7 @@ PROFILES = {
         Profile("ceph", "raw"),
         Profile("azure", "vhd", "fixed", {"force_size": "on"}, align=MIB, minimum=20 * MIB),
         Profile("hyperv", "vhdx", "dynamic"),
+        Profile("ironic", "raw"),
         Profile("esxi", "vmdk", "streamOptimized", {"adapter_type": "lsilogic"}),
         Profile("virtualbox", "vdi", "dynamic"),
         Profile("gce", "raw", align=GIB),

@@ -12,6 +12,7 @@ import typing as t
 
 from .errors import IntegrityFailure
 from .formats.registry import canonical
+from .openstack.upload_facts import REFUSE, SERVICES
 from .openstack.verdict import judge
 from .produce import verify_manifest, verify_source
 from .progress import Progress, silent
@@ -31,7 +32,9 @@ class Expectation:
     standalone: bool = False
     """names no other file"""
     openstack: bool = False
-    """Glance accepts an upload of it, and there is nothing against that"""
+    """OpenStack accepts an upload of it, and there is nothing against that"""
+    upload: dict[str, t.Any] = dataclasses.field(default_factory=dict)
+    """how it would be uploaded: arguments of :func:`judge`"""
     checksum: str | None = None
     """of the file, ``<algorithm>:<hexadecimal digest>``"""
     sound: bool = True
@@ -100,12 +103,14 @@ def _standalone(source: Source, expected: Expectation, passed: list[str], _progr
 def _openstack(source: Source, expected: Expectation, passed: list[str], _progress: Progress) -> Difference | None:
     if not expected.openstack:
         return None
-    verdict = judge(source.path, source)
+    verdict = judge(source.path, source, **expected.upload)
     objection = verdict.objection
     if objection is not None:
-        found = "accepted, with a warning" if verdict.accepted else "refused"
-        return Difference("openstack", "accepted", found, f"an upload to Glance as {verdict.disk_format} is {found}: {objection.text}")
-    passed.append(f"Glance accepts it as {verdict.disk_format}")
+        found = "refused" if objection.outcome == REFUSE else "accepted, with a warning"
+        what = "an upload to Glance" if objection.service == "glance" else f"the use by {SERVICES[objection.service]} of an upload"
+        return Difference("openstack", "accepted", found, f"{what} as {verdict.disk_format} is {found}: {objection.text}")
+    services = [SERVICES[gate.service] for gate in verdict.decisive]
+    passed.append(f"{' and '.join(services)} accept{'' if len(services) > 1 else 's'} it as {verdict.disk_format}")
     return None
 
 

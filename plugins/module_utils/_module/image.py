@@ -22,7 +22,7 @@ def verify_image(module: AnsibleModule, progress: Progress) -> Result:
     """image_verify."""
     params = module.params
     names = ("format", "subformat", "virtual_size", "standalone", "openstack", "checksum", "sound", "clean", "content_checksum")
-    expected = Expectation(**{name: params[name] for name in names})
+    expected = Expectation(**{name: params[name] for name in names}, upload=params["upload"] or {})
     if params["same_as"] is not None:
         expected.same_as = Request(params["same_as"], references=params["references"], spool_folder=module.tmpdir)
     with open_source(request(module), progress=progress) as source:

@@ -69,10 +69,12 @@ def _write(module: AnsibleModule, dest: Destination, prepared: dict[str, t.Any],
 def _report(module: AnsibleModule, prepared: dict[str, t.Any], progress: Progress) -> Report:
     """Look at all files."""
     params, plan = module.params, prepared["upload_plan"]
+    upload = params["upload"] or {}
     wanted = request(module, manifest="ignore" if plan else None)  # what was prepared was verified then
     wanted.any_order = not plan
-    came_in = look(wanted, params["upload"], guest=not plan, checksum=None if plan else params["checksum"], progress=progress)
-    came_out = [look_at_prepared(entry, params["upload"]["release"], guest=True, progress=progress) for entry in plan]
+    came_in = look(wanted, upload, guest=not plan, checksum=None if plan else params["checksum"], progress=progress)
+    cloud = {key: upload[key] for key in ("release", "profile") if key in upload}
+    came_out = [look_at_prepared(entry, cloud, guest=True, progress=progress) for entry in plan]
     name = params["name"] or prepared["name"] or os.path.basename(params["src"].rstrip("/"))
     if params["problem"] and params["problem"] not in came_in.problems:
         came_in.problems = [params["problem"], *(text for text in came_in.problems if text not in params["problem"])]

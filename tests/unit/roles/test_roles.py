@@ -19,14 +19,14 @@ def load(role: str, path: str) -> dict:
     return yaml.safe_load((ROLES / role / path).read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("role", ["awx_setup", "build_ami", "fetch_image", "import_ovf", "prepare_image"])
+@pytest.mark.parametrize("role", ["awx_setup", "build_ami", "fetch_image", "import_ovf", "prepare_image", "publish_image"])
 def test_documented_defaults_are_the_defaults(role):
     options = load(role, "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
     documented = {name: option["default"] for name, option in options.items() if "default" in option}
     assert documented == load(role, "defaults/main.yml")
 
 
-@pytest.mark.parametrize("role", ["build_ami", "fetch_image", "import_ovf", "prepare_image"])
+@pytest.mark.parametrize("role", ["build_ami", "fetch_image", "import_ovf", "prepare_image", "publish_image"])
 def test_every_documented_option_is_used(role):
     text = "".join(path.read_text(encoding="utf-8") for folder in ("tasks", "vars") for path in (ROLES / role).glob(f"{folder}/*.yml"))
     options = load(role, "meta/argument_specs.yml")["argument_specs"]["main"]["options"]

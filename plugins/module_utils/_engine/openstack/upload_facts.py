@@ -20,6 +20,9 @@ from .sighting import Sighting
 
 ACCEPT, WARN, REFUSE = "accept", "warn", "refuse"
 
+SERVICES = {"glance": "Glance", "glance_import": "Glance's import with conversion", "nova": "Nova", "cinder": "Cinder", "ironic": "Ironic"}
+"""what is asked, and what people call it"""
+
 CONVERT = "Convert it to qcow2 or raw"
 UNPACK = "Unpack it while converting it to qcow2 or raw"
 

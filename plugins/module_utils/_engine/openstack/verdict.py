@@ -40,15 +40,21 @@ class Verdict:
     disk_format: str
     container_format: str
     release: str
+    profile: str | None
+    """whose services were asked, one of services.PROFILES; None: all, for information"""
     seen_as: list[str]
     """formats that the services' inspector sees in the file"""
     gates: list[Gate]
 
     @property
+    def decisive(self) -> list[Gate]:
+        """Those that have to be passed: Glance's, and those of the services that the profile names."""
+        return [gate for gate in self.gates if self.profile is not None or gate.service == "glance"]
+
+    @property
     def objection(self) -> Gate | None:
-        """Why the upload is refused, or should be; None when there is nothing to say against it."""
-        ours = [gate for gate in self.gates if gate.service == "glance"]
-        return next((gate for outcome in (REFUSE, WARN) for gate in ours if gate.outcome == outcome), None)
+        """Why the image is refused, or should be; None when there is nothing to say against it."""
+        return next((gate for outcome in (REFUSE, WARN) for gate in self.decisive if gate.outcome == outcome), None)
 
 
 def judge(
@@ -72,7 +78,7 @@ def judge(
     """
     if os.path.isdir(path):
         gate = Gate("glance", "file", REFUSE, "it is a folder, and a file is uploaded", CONVERT)
-        return Verdict(False, disk_format or "raw", container_format, release, [], [gate])
+        return Verdict(False, disk_format or "raw", container_format, release, profile, [], [gate])
     with contextlib.ExitStack() as opened:
         problem = None
         if source is None:
@@ -92,7 +98,7 @@ def judge(
         accepted = all(gate.outcome != REFUSE for gate in gates)
         if accepted:
             gates += service_gates(facts, profile)
-        return Verdict(accepted, declared, container_format, release, list(facts.inspection.formats), gates)
+        return Verdict(accepted, declared, container_format, release, profile, list(facts.inspection.formats), gates)
 
 
 def _damage(reader: Reader) -> ImageError | None:

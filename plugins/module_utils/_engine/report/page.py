@@ -11,7 +11,7 @@ import dataclasses
 import os
 import typing as t
 
-from ..openstack.upload_facts import REFUSE, WARN
+from ..openstack.upload_facts import REFUSE, SERVICES, WARN
 from . import markup, style
 from .disk import allocation_section, partition_section
 from .inside import guest_section, media_section, risks_of
@@ -24,7 +24,6 @@ _MAX_LINES = 50
 _FEW = 10
 _BUT = "accepted, "
 """How the reason of a warning may begin"""
-_SERVICES = {"glance": "Glance", "glance_import": "Glance's import with conversion", "nova": "Nova (libvirt)", "cinder": "Cinder", "ironic": "Ironic"}
 _OUTCOMES = {"accept": ("good", "accepts"), WARN: ("warn", "warns"), REFUSE: ("bad", "refuses")}
 _LEVELS = {"error": "bad", "warning": "warn", "note": "note"}
 
@@ -120,22 +119,27 @@ def _banner(report: Report) -> Markup:
 
 
 def _summary(report: Report) -> tuple[str, str, str]:
-    """Colour, sign and words. Glance decides on all uploads, Nova on the image; the others are named only, as not every cloud has them."""
+    """Colour, sign and words.
+
+    Glance decides on all uploads. On the image the services of the cloud decide, where these are known, else Nova; the others are only named
+    then, as not every cloud has them.
+    """
     glance = [gate for subject in report.uploads if subject.verdict for gate in subject.verdict.gates if gate.service == "glance"]
-    others = [gate for gate in report.main.verdict.gates if gate.service != "glance"] if report.main.verdict else []
-    nova = [gate for gate in others if gate.service == "nova"]
+    verdict = report.main.verdict
+    others = [gate for gate in verdict.gates if gate.service != "glance"] if verdict else []
+    deciding = [gate for gate in others if gate.service == "nova" or (verdict and verdict.profile)]
     refusals = [("Glance refuses this image", gate) for gate in glance if gate.outcome == REFUSE]
-    refusals += [("Glance accepts this image, but Nova refuses it", gate) for gate in nova if gate.outcome == REFUSE]
+    refusals += [(f"Glance accepts this image, but {SERVICES[gate.service]} refuses it", gate) for gate in deciding if gate.outcome == REFUSE]
     for words, gate in refusals:
         return "bad", "✕", _sentence(words, gate.text, gate.cure)
     for level, line in _told(report):
         if level == "error":
             return "bad", "✕", _sentence("Glance accepts this image, but something is wrong with it", line)
     warnings = [("Glance accepts this image", gate) for gate in glance if gate.outcome == WARN]
-    warnings += [("Glance and Nova accept this image", gate) for gate in nova if gate.outcome == WARN]
+    warnings += [(f"Glance and {SERVICES[gate.service]} accept this image", gate) for gate in deciding if gate.outcome == WARN]
     for words, gate in warnings:
         return "warn", "!", _sentence(words, gate.text, gate.cure)
-    objecting = [_SERVICES.get(gate.service, gate.service) for gate in others if gate.outcome != "accept"]
+    objecting = [SERVICES[gate.service] for gate in others if gate.outcome != "accept"]
     if not objecting:
         return "good", "✓", "OpenStack takes this image: no service has an objection."
     names = " and ".join(filter(None, (", ".join(objecting[:-1]), objecting[-1])))
@@ -162,7 +166,7 @@ def _gates(report: Report) -> Markup:
         rows = []
         for gate in verdict.gates:
             color, word = _OUTCOMES[gate.outcome]
-            rows.append((_SERVICES.get(gate.service, gate.service), badge(color, word), gate.text, *([gate.cure or "—"] if cures else [])))
+            rows.append((SERVICES[gate.service], badge(color, word), gate.text, *([gate.cure or "—"] if cures else [])))
         caption = f"{os.path.basename(subject.path)} uploaded as {verdict.disk_format} in {verdict.container_format}, OpenStack {verdict.release}"
         shown = table(caption, ("Service", "Says", "Because", *(["Cure"] if cures else [])), rows)
         if subject is not report.main:  # a kernel or a ramdisk, of which most services make nothing
@@ -222,8 +226,8 @@ def _file(subject: Subject) -> Markup:
     answer = None
     if verdict is not None and not subject.upload:
         objection = verdict.objection
-        color, word = ("bad", "refused") if not verdict.accepted else ("warn", "accepted") if objection else ("good", "accepted")
-        answer = join(badge(color, word), _joined(" by Glance as it is", objection.text) if objection else " by Glance as it is")
+        color, word = {None: ("good", "accepted"), WARN: ("warn", "accepted"), REFUSE: ("bad", "refused")}[objection.outcome if objection else None]
+        answer = join(badge(color, word), _joined(f" by {SERVICES[objection.service]} as it is", objection.text) if objection else " by Glance as it is")
     package = subject.package or {}
     checksums = subject.upload.get("checksums") or {}
     rows: list[tuple[str, markup.Content]] = [

@@ -127,14 +127,15 @@ def _take_apart(found: Subject, request: Request) -> None:
         found.problems.append(str(error))
 
 
-def look_at_prepared(entry: t.Mapping[str, t.Any], release: str, *, guest: bool, progress: Progress = silent) -> Subject:
+def look_at_prepared(entry: t.Mapping[str, t.Any], cloud: t.Mapping[str, t.Any], *, guest: bool, progress: Progress = silent) -> Subject:
     """Look at a file of an upload plan, as it would be uploaded.
 
     :param entry: has ``filename``, ``disk_format`` and ``container_format``
+    :param cloud: arguments of :func:`judge` that tell of the cloud
     :raises ImageError: the file cannot be read
     """
     path, kind = entry["filename"], entry["disk_format"]
-    upload = {"disk_format": kind, "container_format": entry["container_format"], "release": release}
+    upload = {"disk_format": kind, "container_format": entry["container_format"], **cloud}
     if kind in ("aki", "ari"):
         return Subject(path, _file_size(path), verdict=judge(path, **upload), upload=dict(entry))
     found = look(Request(path, src_format="raw" if kind in ("raw", "ami") and _only_raw(path) else None), upload, guest=guest, ours=True, progress=progress)

@@ -51,6 +51,14 @@ def test_as_expected(folder):
     assert len(passed) == 7
 
 
+def test_openstack_is_glance_and_the_services_of_a_profile(folder):
+    assert "Glance accepts it as vmdk" in look(folder / "disk.vmdk", openstack=True)[0]
+    passed, difference = look(folder / "disk.qcow2", openstack=True, upload={"profile": "openstack"})
+    assert difference is None
+    assert "Glance and Nova and Cinder accept it as qcow2" in passed
+    assert "the use by Ironic of an upload as vmdk is refused" in look(folder / "disk.vmdk", openstack=True, upload={"profile": "ironic"})[1].reason
+
+
 def test_names_are_the_field_s_own(folder):
     assert look(folder / "disk.vmdk", format="VMDK", subformat="streamoptimized")[1] is None
 
@@ -63,6 +71,9 @@ def test_names_are_the_field_s_own(folder):
         ("disk.qcow2", {"virtual_size": SIZE + 512}, "virtual_size", SIZE),
         ("overlay.qcow2", {"standalone": True}, "standalone", ["disk.qcow2"]),
         ("overlay.qcow2", {"openstack": True}, "openstack", "refused"),
+        ("disk.qcow2", {"openstack": True, "upload": {"disk_format": "raw"}}, "openstack", "accepted, with a warning"),
+        ("disk.qcow2", {"openstack": True, "upload": {"profile": "ceph"}}, "openstack", "accepted, with a warning"),
+        ("disk.vmdk", {"openstack": True, "upload": {"profile": "ironic"}}, "openstack", "refused"),
         ("disk.qcow2", {"checksum": "md5:" + "0" * 32}, "checksum", None),
         # The first difference is the cheapest to find, whatever else there is.
         ("overlay.qcow2", {"standalone": True, "format": "raw", "checksum": "md5:" + "0" * 32}, "format", "qcow2"),

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[5] / "tools"))
 from build_ova import build_ova, make_disk, pack  # noqa: E402
 
 MIB = 1 << 20
-RELEASE = "2026.2"
+CLOUD = {"release": "2026.2"}
 BODY = "{http://www.w3.org/1999/xhtml}"
 LOADS = ("script", "link", "img", "iframe", "object", "embed", "video", "audio", "source", "form", "base", "use", "image", "a")
 """elements that load something, lead elsewhere, or run"""
@@ -124,7 +124,7 @@ def test_what_came_out_of_an_ova(tmp_path, disk):
         "os_distro": {"value": "ubuntu", "source": "a guess", "confidence": "medium"},
         "os_type": {"value": "linux", "source": "a feeling", "confidence": "low"},
     }
-    report = Report("web", came_in, [look_at_prepared(plan, RELEASE, guest=True)], ["it is <sound>"], ["a note & more"], proposals)
+    report = Report("web", came_in, [look_at_prepared(plan, CLOUD, guest=True)], ["it is <sound>"], ["a note & more"], proposals)
     assert report.accepted
     tree = read(page(report))
     said = words(tree)
@@ -222,7 +222,7 @@ def test_three_files_of_one_system(tmp_path, disk):
         entry(kernel, "aki", container_format="aki", name="x-kernel"),
         entry(disk, "ami", container_format="ami", name="x", depends={"kernel_id": "x-kernel"}),
     ]
-    report = Report("x", Subject(str(disk)), [look_at_prepared(one, RELEASE, guest=True) for one in plan])
+    report = Report("x", Subject(str(disk)), [look_at_prepared(one, CLOUD, guest=True) for one in plan])
     tree = read(page(report))
     said = words(tree)
     assert "What came out: kernel" in said
