@@ -160,6 +160,7 @@ DESCRIPTORS: dict[str, tuple[bytes, bytes]] = {
     "vmdk-no-extent": (b"\nRW ", b"\n#W "),
     "vmdk-strange-line": (b"# Extent description", b"strange"),
     "vmdk-not-ascii": (b"# Extent", b"# \xc3\xa4xtent"),
+    "vmdk-remains": (b'"ide"\n', b'"ide"\n\0\n'),
 }
 """name → what to put in place of what in the descriptor of ``vmdk``"""
 

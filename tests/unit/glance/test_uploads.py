@@ -151,6 +151,7 @@ ANSWERS = [
     ("vmdk-no-extent", "vmdk", "bare", "unsafe"),
     ("vmdk-strange-line", "vmdk", "bare", "unsafe"),
     ("vmdk-not-ascii", "vmdk", "bare", "unsafe"),
+    ("vmdk-remains", "vmdk", "bare", "accepted"),
     ("mbr", "raw", "bare", "accepted"),
     ("mbr-four", "raw", "bare", "accepted"),
     ("mbr-extended", "raw", "bare", "accepted"),

@@ -62,6 +62,21 @@ def is_sparse_without_footer(storage: Storage) -> bool:
     return head.startswith(layout.MAGIC) and layout.SPARSE_EXTENT_HEADER.unpack(head).gdOffset != layout.GD_AT_END
 
 
+def remains_behind_descriptor(storage: Storage) -> bool:
+    """Whether a longer descriptor was here before, of which something is left behind the end of this one, as QEMU leaves it once in a while.
+
+    The others read up to the end of the text. Cinder takes off what is padding, and understands no line that begins with a zero byte.
+
+    :param storage: a sparse image that :func:`see_vmdk` finds nothing wrong with
+    """
+    header = layout.SPARSE_EXTENT_HEADER.unpack(storage.read_at(0, SECTOR).ljust(SECTOR, b"\0"))
+    raw = storage.read_at(SECTOR, min(header.descriptorSize * SECTOR, MAX_DESCRIPTOR - 1)).rstrip(b"\0")
+    try:
+        return b"\0" in raw and _descriptor_reason(raw.decode("ascii").lower()) is not None
+    except UnicodeDecodeError:
+        return True
+
+
 def _is_text(data: bytes) -> bool:
     return all(byte < 0x80 and (chr(byte).isprintable() or chr(byte).isspace()) for byte in data)
 

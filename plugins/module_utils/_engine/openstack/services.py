@@ -16,8 +16,8 @@ from ..limits import SECTOR
 from ..volumes.disk import DiskStorage
 from .glance import KERNELS, TRIO
 from .inspector import Inspection, inspect
-from .inspector_vmdk import is_sparse_without_footer
-from .sighting import Sighting
+from .inspector_vmdk import is_sparse_without_footer, remains_behind_descriptor
+from .sighting import Failure, Sighting
 from .upload_facts import ACCEPT, CONVERT, REFUSE, UNPACK, WARN, Answer, Gate, UploadFacts, qemu_format, unsafe
 
 _CINDER_SEES = ("qcow2", "vhd", "vhdx", "vmdk", "vdi", "qed")
@@ -101,6 +101,8 @@ def _seen_by_cinder(facts: UploadFacts) -> Sighting:
     """By an inspector of its own, older than that of the others: the first format that fits counts, and discs, partition tables and LUKS are raw."""
     for sighting in facts.inspection.sightings:
         if sighting.format in _CINDER_SEES and (sighting.format != "vmdk" or is_sparse_without_footer(facts.storage)):
+            if sighting.format == "vmdk" and not sighting.failures and sighting.whole and remains_behind_descriptor(facts.storage):
+                return Sighting("vmdk", failures=(Failure("descriptor", "something of an older descriptor is left behind its descriptor"),))
             return sighting
     return Sighting("raw")
 

@@ -93,7 +93,7 @@ def test_the_image_comes_out(cryptography, made, keys, tmp_path):
 def test_more_parts_than_files_may_be_open(cryptography, program, keys, tmp_path):
     (tmp_path / "server.img").write_bytes(build_filesystem(MIB))
     (tmp_path / "bundle").mkdir()
-    made = bundle(tmp_path / "server.img", tmp_path / "bundle", keys / "ours", part_size=100)
+    made = bundle(tmp_path / "server.img", tmp_path / "bundle", keys / "ours", part_size=20)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     few = 80 + max(int(name) for name in os.listdir("/proc/self/fd"))  # other tests may have files open
     assert len(list(made.parent.glob("*.part.*"))) > few
