@@ -112,7 +112,9 @@ def guests(session):
         session.skip("needs root: the guests are installed in a chroot, and their disks are loop devices")
     oracles(session)
     # The kernel is for virt-inspector's appliance: a container has none.
-    session.run("tests/tools/need", "mmdebstrap=mmdebstrap", "virt-inspector=libguestfs-tools linux-image-cloud-amd64 ovmf", external=True)
+    session.run("tests/tools/need", "mmdebstrap=mmdebstrap", "virt-inspector=libguestfs-tools linux-image-cloud-amd64", external=True)
+    if not Path("/usr/share/OVMF/OVMF_CODE_4M.fd").exists():
+        session.run("tests/tools/need", "OVMF_CODE_4M.fd=ovmf", external=True)
     session.install(f"ansible-core=={next(iter(CORES))}", "-r", REQUIREMENTS / "units.txt")
     session.run("tests/tools/build_guests", str(CACHE / "guests"), external=True)
     session.run("pytest", "-n", "2", "-m", "guests", *session.posargs)
